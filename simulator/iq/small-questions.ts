@@ -1,0 +1,57 @@
+import { parseJid } from '../wire/jid.js'
+import { type BinaryNode, el } from '../wire/node-codec.js'
+import type { IqAnswer, IqQuestion } from './answer-iq.js'
+
+const PRIVACY = ['readreceipts', 'profile', 'status', 'online', 'last', 'groupadd', 'calladd', 'messages', 'defense']
+const ACCEPTED_IN_SILENCE = ['w:stats', 'urn:xmpp:whatsapp:dirty', 'disappearing_mode', 'status', 'w:biz', 'bot', 'tos']
+
+/** Questions whose answer is one node or none; null for a namespace nobody knows. */
+export function answerSmallQuestion(question: IqQuestion): IqAnswer | null {
+  const { node, type, asked } = question
+  const xmlns = node.attrs.xmlns ?? ''
+  switch (xmlns) {
+    case 'w:p':
+      return { content: [] }
+    case 'abt':
+      return { content: [props()] }
+    case 'privacy':
+      return { content: [type === 'set' ? el('tokens', {}, []) : privacySettings()] }
+    case 'w:profile:picture':
+      return type === 'get' ? picture(question) : { content: [] }
+    case 'w:mex':
+      return { content: [el('result', {}, Buffer.from(JSON.stringify({ data: account(question) })))] }
+    default:
+      return ACCEPTED_IN_SILENCE.includes(xmlns) || (xmlns === '' && asked?.tag === 'ping') ? { content: [] } : null
+  }
+}
+
+function privacySettings(): BinaryNode {
+  return el(
+    'privacy',
+    {},
+    PRIVACY.map((name) => el('category', { name, value: 'all' })),
+  )
+}
+
+/** What is known of an account under the names of its queries. */
+function account({ sim, companion }: IqQuestion) {
+  const { restrictedUntil } = companion.person
+  const isActive = restrictedUntil > sim.now()
+  return {
+    xwa2_fetch_account_reachout_timelock: {
+      is_active: isActive,
+      time_enforcement_ends: isActive ? String(Math.floor(restrictedUntil / 1000)) : '0',
+      enforcement_type: 'DEFAULT',
+    },
+  }
+}
+
+function picture({ sim, node, asked }: IqQuestion): IqAnswer {
+  const url = sim.world.findByJidUser(parseJid(node.attrs.target)?.user ?? '')?.picture
+  if (!url) return { error: 404, text: 'item-not-found' }
+  return { content: [el('picture', { id: '1', type: asked?.attrs.type ?? 'preview', url })] }
+}
+
+function props(): BinaryNode {
+  return el('props', { hash: 'sim', refresh: 86400 }, [el('prop', { config_code: 10518, config_value: 'false' })])
+}

@@ -1,0 +1,198 @@
+/**
+ * The only reader of the environment. Everything else gets its options as arguments. A flag wins over a variable, a variable
+ * over its default; all that is wrong is told at once.
+ */
+import { readFileSync } from 'node:fs'
+import type { z } from 'zod'
+import { clientVariables, type Variable, variables } from './config-variables.js'
+import { EXIT } from './exit-codes.js'
+
+type Environment = Readonly<Record<string, string | undefined>>
+type ValueOf<Definition> = Definition extends { readonly schema: z.ZodType<infer Value> } ? Value : never
+type ReadOf<Definition> = Definition extends { readonly default: () => string }
+  ? ValueOf<Definition>
+  : ValueOf<Definition> | undefined
+type Values<Definitions> = { readonly [Name in keyof Definitions]: ReadOf<Definitions[Name]> }
+
+/** What the operator said. */
+export type OperatorConfig = Values<typeof variables>
+
+/** What a process of Mirante runs with: what the operator left open has been decided by the supervisor. */
+export type Config = Omit<OperatorConfig, 'databaseUrl' | 'encryptionKey'> & {
+  /** The operator's server, or the embedded one. */
+  readonly databaseUrl: string
+  readonly encryptionKey: Buffer
+}
+
+export type ClientConfig = Values<typeof clientVariables>
+
+export interface ConfigProblem {
+  readonly variable: string
+  readonly problem: string
+  readonly example: string
+}
+
+/** All that is wrong with the configuration. Its message is for a person and names no secret. */
+export class ConfigError extends Error {
+  readonly exitCode = EXIT.usage
+  readonly problems: readonly ConfigProblem[]
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super(describe(problems))
+    this.name = 'ConfigError'
+    this.problems = problems
+  }
+}
+
+/** Text by variable name, as flags gave it. */
+export type Flags = Readonly<Record<string, string | undefined>>
+
+/** Where the value of a setting comes from. `absent`: nobody gave one and it has no default; what happens then is documented. */
+export type SettingSource = 'flag' | 'environment' | 'file' | 'default' | 'absent'
+
+/** One setting as it is in effect, or would be. */
+export interface Setting {
+  readonly definition: Variable
+  readonly source: SettingSource
+  /** Under which name it was given: `PORT`, `--port` or `DATABASE_URL_FILE=/run/secrets/url`. */
+  readonly from: string | undefined
+  /** Undefined where it is absent or wrong. */
+  readonly value: unknown
+  readonly problem: ConfigProblem | undefined
+}
+
+export interface InspectedConfig {
+  readonly settings: readonly Setting[]
+  /** Those of single settings, and of settings that do not go together. */
+  readonly problems: readonly ConfigProblem[]
+  /** What can be used of it. */
+  readonly config: Partial<OperatorConfig>
+}
+
+/** Reads the configuration of `serve` and `migrate`. Throws ConfigError. */
+export function readConfig(flags: Flags = {}, environment: Environment = process.env): OperatorConfig {
+  const { config, problems } = inspectConfig(flags, environment)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return Object.freeze(config as OperatorConfig)
+}
+
+/** The same for a look at it: what is wrong stands beside what is right. */
+export function inspectConfig(flags: Flags = {}, environment: Environment = process.env): InspectedConfig {
+  const { settings, problems, values } = readAll(variables, flags, environment)
+  const config = values as Partial<OperatorConfig>
+  return { settings, problems: [...problems, ...problemsBetween(config)], config }
+}
+
+/** The settings of the commands that talk to a running Mirante, for a look at them. */
+export const inspectClientConfig = (flags: Flags = {}, environment: Environment = process.env): readonly Setting[] =>
+  readAll(clientVariables, flags, environment).settings
+
+function problemsBetween({
+  whatsappWebUrl,
+  whatsappRootKey,
+  whatsappCaFile,
+}: Partial<OperatorConfig>): ConfigProblem[] {
+  if (whatsappWebUrl && !whatsappRootKey) {
+    return [problemOf(variables.whatsappRootKey, 'must be set when WHATSAPP_WEB_URL is set')]
+  }
+  if (whatsappWebUrl || !(whatsappRootKey || whatsappCaFile)) return []
+  return [problemOf(variables.whatsappWebUrl, 'must be set for WHATSAPP_ROOT_KEY or WHATSAPP_CA_FILE to mean anything')]
+}
+
+/** Reads what the commands that talk to a running Mirante need. Throws ConfigError. */
+export function readClientConfig(flags: Flags = {}, environment: Environment = process.env): ClientConfig {
+  const { values, problems } = readAll(clientVariables, flags, environment)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return Object.freeze(values as ClientConfig)
+}
+
+/** Whether the person at the terminal wants colours, as https://no-color.org has it. */
+export const wantsColour = (isTty: boolean, environment: Environment = process.env): boolean =>
+  isTty && !environment.NO_COLOR && environment.TERM !== 'dumb'
+
+/** The environment of this process with every variable of Mirante replaced by these: for a Mirante that stands apart. */
+export function environmentWith(overrides: Environment, environment: Environment = process.env): NodeJS.ProcessEnv {
+  const ours = [...Object.values(variables), ...Object.values(clientVariables)].flatMap(namesOf)
+  const rest = Object.entries(environment).filter(([name]) => !ours.includes(name))
+  return { ...Object.fromEntries(rest), ...overrides }
+}
+
+function readAll(definitions: Readonly<Record<string, Variable>>, flags: Flags, environment: Environment) {
+  const settings = Object.entries(definitions).map(([field, definition]) => {
+    const setting = readSetting(definition, flags, environment)
+    return { field, setting }
+  })
+  const known = settings.filter(({ setting }) => setting.value !== undefined)
+  return {
+    settings: settings.map(({ setting }) => setting),
+    problems: settings.flatMap(({ setting }) => setting.problem ?? []),
+    values: Object.fromEntries(known.map(({ field, setting }) => [field, setting.value])) as Record<string, unknown>,
+  }
+}
+
+function readSetting(definition: Variable, flags: Flags, environment: Environment): Setting {
+  const { source, from, text, problem } = findText(definition, flags, environment)
+  const found = { definition, source, from, value: undefined, problem }
+  if (problem || text === undefined) return found
+  const parsed = definition.schema.safeParse(text)
+  if (parsed.success) return { ...found, value: parsed.data }
+  return { ...found, problem: problemOf(definition, wrongValue(definition, text, parsed.error)) }
+}
+
+interface FoundText extends Pick<Setting, 'source' | 'from'> {
+  readonly text?: string | undefined
+  readonly problem?: ConfigProblem | undefined
+}
+
+/** An empty variable counts as absent: that is how compose files and shells leave one out. */
+function findText(definition: Variable, flags: Flags, environment: Environment): FoundText {
+  const { name } = definition
+  const fileVariable = `${name}_FILE`
+  const direct = flags[name] || environment[name]
+  const file = definition.secret && (flags[fileVariable] || environment[fileVariable])
+  const source = flags[name] ? 'flag' : 'environment'
+  if (direct && file) {
+    const problem = problemOf(definition, `is set, and so is ${fileVariable}: set one of them`)
+    return { source, from: name, problem }
+  }
+  if (direct) return { source, from: source === 'flag' ? asFlag(name) : name, text: direct }
+  if (file) return { source: 'file', from: `${fileVariable}=${file}`, ...readSecret(definition, file) }
+  const text = definition.default?.()
+  return { source: text === undefined ? 'absent' : 'default', from: undefined, text }
+}
+
+const asFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
+
+function readSecret(definition: Variable, file: string): { text: string } | { problem: ConfigProblem } {
+  const variable = `${definition.name}_FILE`
+  const problem = (what: string) => ({
+    problem: { variable, problem: what, example: `${variable}=/run/secrets/${definition.name.toLowerCase()}` },
+  })
+  try {
+    const text = readFileSync(file, 'utf8').trim()
+    return text ? { text } : problem(`names an empty file: ${file}`)
+  } catch (error) {
+    return problem(
+      `names a file that cannot be read: ${file} (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
+    )
+  }
+}
+
+function wrongValue({ secret }: Variable, text: string, error: z.ZodError): string {
+  const what = error.issues[0]?.message ?? 'is not usable'
+  return secret ? what : `${what} (is ${JSON.stringify(text.slice(0, 60))})`
+}
+
+const problemOf = ({ name, example }: Variable, problem: string): ConfigProblem => ({
+  variable: name,
+  problem,
+  example: `${name}=${example}`,
+})
+
+const namesOf = ({ name, secret }: Variable): string[] => (secret ? [name, `${name}_FILE`] : [name])
+
+function describe(problems: readonly ConfigProblem[]): string {
+  const count = problems.length === 1 ? '1 setting is wrong' : `${problems.length} settings are wrong`
+  const lines = problems.map(({ variable, problem, example }) => `  ${variable} ${problem}\n    for example ${example}`)
+  return `${count}:\n${lines.join('\n')}`
+}

@@ -1,0 +1,80 @@
+/** `GET /api/messages`: list and search. */
+import { z } from 'zod'
+import { AppError } from '../../kernel/errors.js'
+import { type MessageId, parseId, publicId } from '../../kernel/ids.js'
+import { isStorable } from '../../kernel/storable-text.js'
+import type { Database } from '../../platform/database/database.js'
+import { type App, idParam, pageOf, pageQuery } from '../../platform/http/route.js'
+import { messageStatuses } from './message.js'
+import { listMessages } from './message-store.js'
+import { messageView, viewMessage } from './message-view.js'
+import { parseSearch } from './parse-search.js'
+
+const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text))
+
+const query = pageQuery
+  .extend({
+    instanceId: idParam('ins').optional(),
+    chat: idParam('cht').optional(),
+    status: z.enum(messageStatuses).optional(),
+    direction: z.enum(['inbound', 'outbound']).optional(),
+    type: z
+      .string()
+      .regex(/^[a-z]{1,20}$/, 'expected a type of content')
+      .optional()
+      .meta({ examples: ['text', 'image'] }),
+    since: time
+      .optional()
+      .meta({ description: 'Written at this time or later.', examples: ['2026-11-01T00:00:00-03:00'] }),
+    until: time.optional().meta({ description: 'Written before this time.', examples: ['2026-11-08T00:00:00-03:00'] }),
+    q: z
+      .string()
+      .max(200)
+      .refine(isStorable, 'must not hold NUL characters or halves of surrogate pairs')
+      .refine((text) => /[\p{L}\p{N}]/u.test(text), 'expected a word to look for')
+      .optional()
+      .meta({
+        description:
+          'Words in texts, captions and file names, whatever their case and accents: all of them as whole words, `"a phrase"`, `-not`, `this or that`, `begin*`. New messages can be found about a second later.',
+        examples: ['nota fiscal -cancelada', 'pre*'],
+      }),
+  })
+  .strict()
+
+export function messageListRoutes({ db }: { readonly db: Database }): (app: App) => void {
+  return (app) => {
+    app.get(
+      '/api/messages',
+      {
+        config: { scope: 'read' },
+        schema: {
+          tags: ['Messages'],
+          summary: 'List and search messages, the newest first',
+          querystring: query,
+          response: { 200: pageOf(messageView) },
+        },
+      },
+      async (request) => {
+        const { tenantId } = request.auth
+        const { limit, cursor, chat, q, ...rest } = request.query
+        const before = cursor === undefined ? undefined : parseCursor(cursor)
+        const filter = { ...rest, chatId: chat, before, limit: limit + 1 }
+        // Under row-level security no index of words serves; the statement names the tenant throughout.
+        const rows =
+          q === undefined
+            ? await db.tenantTx(tenantId, (tx) => listMessages(tx, tenantId, filter))
+            : await listMessages(db, tenantId, { ...filter, search: parseSearch(q) })
+        const page = rows.slice(0, limit)
+        const last = rows.length > limit ? page.at(-1) : undefined
+        return { data: page.map(viewMessage), nextCursor: last ? publicId('msg', last.id) : null }
+      },
+    )
+  }
+}
+
+function parseCursor(cursor: string): MessageId {
+  const id = parseId('msg', cursor)
+  if (id) return id
+  const detail = 'Pass the nextCursor of the page before.'
+  throw new AppError('invalid_request', { errors: [{ pointer: '/cursor', detail }] })
+}

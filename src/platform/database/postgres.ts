@@ -1,0 +1,170 @@
+/**
+ * The database over `pg`. Values: bigint columns are JavaScript bigints, timestamptz is Date, json is parsed, numeric and
+ * date stay text.
+ *
+ * Promises: nothing is retried here. A statement whose connection broke may or may not have taken effect, and only the
+ * caller knows whether it may run twice; it gets an error that `isDatabaseUnavailable` recognises. A broken connection
+ * never crashes the process and is never reused.
+ */
+import pg from 'pg'
+import type { Sql } from 'sql-template-tag'
+import { type Clock, systemClock } from '../../kernel/clock.js'
+import type { TenantId } from '../../kernel/ids.js'
+import type { Random } from '../../kernel/random.js'
+import { type Database, type Queryable, sqlState, type Tx } from './database.js'
+import { clientConfig, requestTimeouts, run, type SessionTimeouts } from './postgres-client.js'
+import { createListener } from './postgres-listener.js'
+import { openSession, type PostgresSession } from './postgres-session.js'
+
+export interface PostgresOptions {
+  readonly url: string
+  /** Connections in the pool; `listen` takes one more and each `session` another. */
+  readonly max: number
+  readonly applicationName: string
+  /** Hears of connections that broke while nobody was waiting on them. */
+  readonly onError: (error: Error) => void
+  /** Default: `mirante_system`. Null keeps the role that logged in: for migrations and tests. */
+  readonly systemRole?: string | null
+  readonly timeouts?: SessionTimeouts
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+export function createPostgres(options: PostgresOptions): Database {
+  const { url, max, applicationName, onError, systemRole = 'mirante_system', timeouts = requestTimeouts } = options
+  const { clock = systemClock, random = Math.random } = options
+  const config = clientConfig({ url, applicationName, role: systemRole, timeouts })
+  const pool = new pg.Pool({ ...config, max, idleTimeoutMillis: 30_000 })
+  // Without a listener of its own a checked-out client that loses its connection would end the process; whoever has it
+  // hears of the loss from its own statement.
+  pool.on('connect', (client) => void client.on('error', () => {}))
+  pool.on('error', onError)
+
+  const sessions = new Set<PostgresSession>()
+  const listener = createListener({
+    open: (onLost, onNotify) => openSession({ config, clock, onLost, onNotify }),
+    clock,
+    random,
+    onError,
+  })
+  let closing: Promise<void> | undefined
+
+  return {
+    query: async <Row>(statement: Sql, name?: string) =>
+      (await withClient((client) => run(client, statement, name))).rows as Row[],
+    execute: async (statement, name) => (await withClient((client) => run(client, statement, name))).rowCount ?? 0,
+    tx: (work) => withClient((client) => transaction(client, 'BEGIN', work)),
+    tenantTx: (tenantId, work) => withClient((client) => transaction(client, beginAsTenant(tenantId), work)),
+    listen: listener.listen,
+    async session(onLost) {
+      const session = await openSession({
+        config,
+        clock,
+        onLost(error) {
+          sessions.delete(session)
+          onLost(error)
+        },
+      })
+      sessions.add(session)
+      return {
+        ...session,
+        async release() {
+          sessions.delete(session)
+          await session.release()
+        },
+      }
+    },
+    close() {
+      closing ??= closeAll()
+      return closing
+    },
+  }
+
+  async function closeAll(): Promise<void> {
+    await listener.stop()
+    await Promise.all([...sessions].map((session) => session.release()))
+    await pool.end()
+  }
+
+  /** A client that may be in an unknown state is destroyed instead of going back to the pool. */
+  async function withClient<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+    const client = await pool.connect()
+    let broken = false
+    try {
+      return await work(client)
+    } catch (error) {
+      broken = isClientSpoiled(error)
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
+}
+
+async function transaction<Result>(
+  client: pg.PoolClient,
+  begin: string,
+  work: (tx: Tx) => Promise<Result>,
+): Promise<Result> {
+  let open = true
+  try {
+    await client.query(begin)
+    const result = await work(queryable(client, () => open))
+    open = false
+    const { command } = await client.query('COMMIT')
+    // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK and no error: `work` swallowed a failed statement.
+    if (command !== 'COMMIT') throw new Error('the transaction was rolled back: a statement in it had failed')
+    return result
+  } catch (error) {
+    open = false
+    if (!isClientSpoiled(error)) await rollback(client, error)
+    throw error
+  }
+}
+
+/** A client that cannot roll back is spoiled too, which the error that is thrown instead says. */
+async function rollback(client: pg.PoolClient, cause: unknown): Promise<void> {
+  try {
+    await client.query('ROLLBACK')
+  } catch {
+    throw new Error('Connection terminated: a rollback failed', { cause })
+  }
+}
+
+function queryable(client: pg.ClientBase, isOpen: () => boolean): Queryable {
+  const runWhileOpen = (statement: Sql, name?: string) => {
+    // After the end the client may already belong to another caller: running there would be in the wrong transaction.
+    if (!isOpen()) throw new Error('the transaction has ended: await every statement inside it')
+    return run(client, statement, name)
+  }
+  return {
+    query: async <Row>(statement: Sql, name?: string) => (await runWhileOpen(statement, name)).rows as Row[],
+    execute: async (statement, name) => (await runWhileOpen(statement, name)).rowCount ?? 0,
+  }
+}
+
+/** One round trip: transaction, role and tenant. Both settings are local: they end with the transaction. */
+function beginAsTenant(tenantId: TenantId): string {
+  if (!UUID.test(tenantId)) throw new TypeError('not a tenant id')
+  return `BEGIN; SET LOCAL ROLE mirante_tenant; SELECT set_config('app.tenant', '${tenantId}', true)`
+}
+
+/** Whether the client must not be used again: the connection broke or is in doubt, or its prepared statements are stale. */
+function isClientSpoiled(error: unknown): boolean {
+  const severity = (error as { severity?: unknown } | null)?.severity
+  if (severity === 'FATAL' || severity === 'PANIC') return true
+  const state = sqlState(error)
+  // 0A000: "cached plan must not change result type", after a migration; 26000: the prepared statement is gone.
+  if (state) return state.startsWith('08') || state === '0A000' || state === '26000'
+  return error instanceof Error && isFromDriver(error)
+}
+
+/** Errors without SQLSTATE: sockets and `pg` itself. The work's own errors must not cost a connection. */
+function isFromDriver(error: Error): boolean {
+  return (
+    'errno' in error ||
+    /^Connection terminated|^Query read timeout|connection error and is not queryable/.test(error.message)
+  )
+}

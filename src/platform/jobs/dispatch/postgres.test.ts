@@ -1,0 +1,4 @@
+import { dispatchContract } from './dispatch.contract.js'
+import { createPostgresDispatcher } from './postgres.js'
+
+dispatchContract(createPostgresDispatcher)

@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, describe, expect, it } from 'vitest'
+import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { createMemoryLeaseStore, createMemoryLeases } from './explorer/memory-leases.js'
+import { withFence } from './fence.js'
+import type { Fence, Incarnation, Resource } from './lease.js'
+import { type LeaseStoreSubject, leaseStoreContract } from './lease-store.contract.js'
+import { createLeaseStore, LEASE_CHANNEL } from './lease-store.js'
+import { startTestProcess, takeNow } from './testing/test-process.js'
+
+const databases: TestDatabase[] = []
+afterAll(async () => {
+  for (const database of databases) await database.drop()
+})
+
+async function newDatabase(): Promise<TestDatabase> {
+  const database = await createTestDatabase()
+  databases.push(database)
+  return database
+}
+
+describe('in PostgreSQL', () => {
+  leaseStoreContract(async (): Promise<LeaseStoreSubject> => {
+    const { db } = await newDatabase()
+    // Any table will do for what is written; this one has a key and a text.
+    const rows = new Map<Resource, string>()
+    const rowOf = (resource: Resource): string => {
+      const id = rows.get(resource) ?? randomUUID()
+      rows.set(resource, id)
+      return id
+    }
+    return {
+      store: createLeaseStore(db, { advisoryLocks: true }),
+      startProcess: ({ lock } = { lock: true }) => startTestProcess(db, lock),
+      write: (fence, value) =>
+        withFence(db, fence, async (tx) => {
+          await tx.execute(sql`
+            insert into tenant (id, name) values (${rowOf(fence.resource)}, ${value})
+            on conflict (id) do update set name = excluded.name`)
+        }),
+      async read(resource) {
+        const id = rowOf(resource)
+        const [row] = await db.query<{ name: string }>(sql`select name from tenant where id = ${id}`)
+        return row?.name
+      },
+    }
+  })
+
+  it('says nothing of locks where they cannot be used', async () => {
+    const { db } = await newDatabase()
+    const store = createLeaseStore(db, { advisoryLocks: false })
+    const process = await startTestProcess(db, true)
+    const fence = await takeNow(store, 'r' as Resource, process.holder)
+    await process.loseLock()
+    expect(await store.poll([fence.resource])).toMatchObject([{ holder: process.holder, holderGone: null }])
+  })
+
+  it('tells who listens that a lease is free', async () => {
+    const { db } = await newDatabase()
+    const store = createLeaseStore(db, { advisoryLocks: true })
+    let hear: (payload: string) => void = () => {}
+    const heard = new Promise<string>((resolve) => {
+      hear = resolve
+    })
+    await db.listen(LEASE_CHANNEL, hear)
+    const { holder } = await startTestProcess(db, true)
+    const fence = await takeNow(store, 'r' as Resource, holder)
+    await store.release(fence)
+    expect(await heard).toBe('r')
+  })
+
+  it('renews without a deadlock while others renew and write the same leases in another order', async () => {
+    const { db } = await newDatabase()
+    const store = createLeaseStore(db, { advisoryLocks: true })
+    const { holder } = await startTestProcess(db, true)
+    const fences: Fence[] = []
+    for (let index = 0; index < 30; index++) fences.push(await takeNow(store, `r:${index}` as Resource, holder))
+    const reversed = [...fences].reverse()
+    const rounds = Array.from({ length: 40 }, (_, round) => store.renew(holder, round % 2 ? fences : reversed))
+    for (const renewed of await Promise.all(rounds)) expect(renewed.size).toBe(30)
+  })
+})
+
+describe('in memory', () => {
+  leaseStoreContract(async (): Promise<LeaseStoreSubject> => {
+    const leases = createMemoryLeases()
+    const written = new Map<Resource, string>()
+    return {
+      store: createMemoryLeaseStore(leases),
+      async startProcess({ lock } = { lock: true }) {
+        const holder = randomUUID() as Incarnation
+        if (lock) leases.setLock(holder, 'held')
+        return {
+          holder,
+          loseLock: async () => leases.setLock(holder, 'free'),
+          regainLock: async () => leases.setLock(holder, 'held'),
+        }
+      },
+      async write(fence, value) {
+        leases.fenced(fence, () => written.set(fence.resource, value))
+      },
+      read: async (resource) => written.get(resource),
+    }
+  })
+})

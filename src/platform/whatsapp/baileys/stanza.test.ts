@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest'
+import { readStanza } from './stanza.js'
+
+const me = { waId: '5511', lid: '99' }
+const now = 5_000
+const read = (tag: string, attrs: Record<string, string>, content?: { tag: string; attrs: Record<string, string> }[]) =>
+  readStanza({ tag, attrs, ...(content ? { content } : {}) }, { me, now })
+const at = new Date(7_000)
+
+describe('a receipt', () => {
+  it.each([
+    [undefined, 'delivered'],
+    ['inactive', 'delivered'],
+    ['read', 'read'],
+    ['played', 'played'],
+  ])('of type %s says %s', (type, status) => {
+    const chat = { waId: '5522' }
+    const attrs = { id: 'A', from: '5522@s.whatsapp.net', t: '7', ...(type ? { type } : {}) }
+    const receipt = { whatsappIds: ['A'], chat, status, at }
+    expect(read('receipt', attrs)).toEqual({ kind: 'answer', answer: { whatsappIds: ['A'], at, receipt } })
+  })
+
+  it('may answer for many messages', () => {
+    const list = { tag: 'list', attrs: {}, content: [{ tag: 'item', attrs: { id: 'B' } }] }
+    const reading = read('receipt', { id: 'A', from: '7@lid', t: '7', type: 'read' }, [list])
+    expect(reading).toMatchObject({ answer: { receipt: { whatsappIds: ['A', 'B'], chat: { lid: '7' } } } })
+  })
+
+  it.each([
+    ['one of our own devices', { from: '5511:2@s.whatsapp.net' }],
+    ['one of our own devices by its LID', { from: '99:2@lid' }],
+    ['a member of a group', { from: '123@g.us', participant: '7@lid' }],
+    ['a device that could not read it', { from: '7@lid', type: 'retry' }],
+    ['a device of ours that sent it', { from: '7@lid', type: 'sender' }],
+  ])('of %s proves that the server has the message, and no more', (_whose, attrs) => {
+    expect(read('receipt', { id: 'A', t: '7', ...attrs })).toEqual({
+      kind: 'answer',
+      answer: { whatsappIds: ['A'], at },
+    })
+  })
+})
+
+describe('an acknowledgement', () => {
+  it('of a message is an answer', () => {
+    const reading = read('ack', { class: 'message', id: 'A', from: '7@lid', t: '7' })
+    expect(reading).toEqual({ kind: 'answer', answer: { whatsappIds: ['A'], at } })
+  })
+
+  it('without a time is now', () => {
+    expect(read('ack', { class: 'message', id: 'A' })).toMatchObject({ answer: { at: new Date(now) } })
+  })
+
+  it('with an error is a refusal', () => {
+    expect(read('ack', { class: 'message', id: 'A', error: '463' })).toMatchObject({ answer: { errorCode: '463' } })
+  })
+
+  it('that names a device hash says that we wrote to the wrong devices', () => {
+    const attrs = { class: 'message', id: 'A', from: '5522@s.whatsapp.net', phash: '2:abcdef' }
+    expect(read('ack', attrs)).toMatchObject({ answer: { staleDevicesOf: { waId: '5522' } } })
+  })
+
+  it('of anything else is not for us', () => {
+    expect(read('ack', { class: 'receipt', id: 'A' })).toEqual({ kind: 'known' })
+  })
+})
+
+describe('any other stanza', () => {
+  it('nobody has heard of is named by its outline', () => {
+    const reading = read('unheard-of', { from: '5522@s.whatsapp.net', type: 'odd' }, [{ tag: 'thing', attrs: {} }])
+    expect(reading).toEqual({ kind: 'unknown', detail: 'type odd with thing' })
+  })
+
+  it.each(['iq', 'notification', 'presence', 'stream:error'])('%s is the business of the library', (tag) => {
+    expect(read(tag, {})).toEqual({ kind: 'known' })
+  })
+
+  it('a message from a sort of address we do not know is named, one of a channel is not', () => {
+    expect(read('message', { from: '7@newsletter' })).toEqual({ kind: 'message' })
+    expect(read('message', { from: '7@martians' })).toEqual({ kind: 'unknown', detail: 'from martians' })
+  })
+})
