@@ -14,5 +14,6 @@ export async function eventually(
     }
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
-  throw new Error(`waited ${timeoutMs} ms in vain: ${what}`, { cause: lastError })
+  const reason = lastError instanceof Error ? ` (${lastError.message})` : ''
+  throw new Error(`waited ${timeoutMs} ms in vain: ${what}${reason}`, { cause: lastError })
 }

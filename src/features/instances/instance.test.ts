@@ -56,6 +56,14 @@ describe("an instance's state", () => {
     expect(last).toBe(`AUTH_FAILURE/${reason}`)
   })
 
+  it('begins again when a pairing was cut in two', () => {
+    expect(walk({ what: 'taken', known: false }, { what: 'loading' }, closed('PAIRING_INTERRUPTED'))).toEqual([
+      'INITIALIZING/STARTING',
+      'LOADING',
+      'INITIALIZING/PAIRING_INTERRUPTED',
+    ])
+  })
+
   it('asks for a new QR session, and nothing else, when nobody scanned', () => {
     expect(walk({ what: 'qr' }, closed('QR_EXPIRED'), { what: 'taken', known: false })).toEqual([
       'QR_REQUIRED',

@@ -4,6 +4,7 @@
  *
  *   INITIALIZING ──qr──▶ QR_REQUIRED ──scanned──▶ LOADING ──open──▶ CONNECTED
  *        │                    │ 2 minutes without a scan: stays QR_REQUIRED, reason QR_EXPIRED, until the owner restarts it
+ *        │                    (linked, but we died before WhatsApp heard of it: INITIALIZING again, with a new QR)
  *        │ a known number: RECONNECTING ──login──▶ LOADING
  *   any ──connection closed──▶ RECONNECTING ──20 attempts in vain, or replaced too often──▶ DISCONNECTED
  *   any ──WhatsApp ended the session──▶ AUTH_FAILURE, until the owner acts
@@ -116,7 +117,7 @@ function afterClose(state: InstanceState, reason: CloseReason, next: Reconnect):
   // The restart that follows a scan is part of the pairing, not an interruption.
   if (reason === 'RESTART_REQUIRED' && state.status === 'LOADING') return state
   // Before a first QR was shown there is nothing to reconnect to.
-  if (state.status === 'INITIALIZING') return { status: 'INITIALIZING', reason }
+  if (state.status === 'INITIALIZING' || reason === 'PAIRING_INTERRUPTED') return { status: 'INITIALIZING', reason }
   return { status: 'RECONNECTING', reason }
 }
 

@@ -93,6 +93,7 @@ export function nextReconnect(
       return afterReplaced(atMs, history, policy, random)
     case 'REFUSED':
       return retry(history, policy, delayMs(history.attempt, policy.refusedBaseMs, policy.refusedMaxMs, policy, random))
+    case 'PAIRING_INTERRUPTED':
     case 'CONNECTION_LOST':
     case 'UNAVAILABLE':
     case 'NOT_DURABLE':

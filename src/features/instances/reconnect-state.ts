@@ -99,8 +99,15 @@ export function createReconnectState(options: ReconnectStateOptions): ReconnectS
   }
 }
 
-const endsSession = (reason: CloseReason): boolean =>
-  reason === 'LOGOUT' || reason === 'TOS_BLOCK' || reason === 'BANNED' || reason === 'BAD_CREDENTIALS'
+const worthless: ReadonlySet<CloseReason> = new Set([
+  'LOGOUT',
+  'PAIRING_INTERRUPTED',
+  'TOS_BLOCK',
+  'BANNED',
+  'BAD_CREDENTIALS',
+])
+/** WhatsApp ended the session: its credentials are of no more use. */
+const endsSession = (reason: CloseReason): boolean => worthless.has(reason)
 
 function explain(next: Reconnect): string {
   if (!('stop' in next)) return ''

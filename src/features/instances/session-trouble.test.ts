@@ -86,6 +86,24 @@ describe('a database in trouble', () => {
   })
 })
 
+describe('a pairing that WhatsApp never heard of', () => {
+  it('is put away, and a new one begun without its owner', async () => {
+    const gateway = await world.start({ policy: { baseMs: 1, jitterMs: 1 } })
+    const id = await world.create(gateway)
+    const first = await gateway.whatsapp.connection(1)
+    await journalCredential(first, 'creds', 'creds', 'a login that was kept, and never told')
+    first.emit({ type: 'close', reason: 'LOGOUT', detail: '401' })
+    const second = await gateway.whatsapp.connection(2)
+    expect(second.options.credentials.size).toBe(0)
+    expect(await world.countCredentials(id)).toEqual({ live: 0, buried: 1 })
+    expect(await storyOf(world.db, id)).toContain('INITIALIZING/PAIRING_INTERRUPTED')
+    second.emit(OPEN)
+    await untilStatus(world.db, id, 'CONNECTED')
+    second.emit({ type: 'close', reason: 'LOGOUT', detail: 'removed on the phone' })
+    await untilStatus(world.db, id, 'AUTH_FAILURE/LOGOUT')
+  })
+})
+
 describe('two clients with the same credentials', () => {
   it('make the holder wait 30 s or more', async () => {
     const { id, connection } = await world.connected({ policy: { replacedBaseMs: 30_000, maxMs: 300_000 } })

@@ -193,7 +193,7 @@ export function createSession(deps: SessionDeps, entry: SessionEntry): Session {
   async function afterClose(of: Parts, { reason, detail, uncertain }: ConnectionEnd): Promise<SessionEnd | undefined> {
     live = undefined
     if (lease.signal.aborted) return { end: 'lost' }
-    const meant = await meaningOf(of.will, reason)
+    const meant = await meaningOf(of, reason)
     logger.info('RECONNECT', 'connection closed', { reason: meant, detail })
     if (meant === 'LEASE_LOST') return { end: 'fenced' }
     const closing = of.reconnects.decide(meant)
@@ -206,8 +206,10 @@ export function createSession(deps: SessionDeps, entry: SessionEntry): Session {
   }
 
   /** What a close means for us, who may have asked for it, or may have been replaced by the new holder. */
-  async function meaningOf(will: OwnersWill, reason: CloseReason): Promise<CloseReason> {
+  async function meaningOf({ will, record }: Parts, reason: CloseReason): Promise<CloseReason> {
     if (reason === 'CLOSED' && will.isContent) return 'CONNECTION_LOST'
+    // The phone is known from the first open on, and a log-out by the owner forgets it only afterwards.
+    if (reason === 'LOGOUT' && will.isContent && record.current.phone === null) return 'PAIRING_INTERRUPTED'
     if (reason !== 'REPLACED') return reason
     return (await steadily(() => isStillOurs(db, lease))) ? reason : 'LEASE_LOST'
   }

@@ -14,6 +14,11 @@ export const closeReasons = [
   'QR_EXPIRED',
   /** The phone removed this device, or we logged out (401). */
   'LOGOUT',
+  /**
+   * A log-out of a number that was never open: we died between keeping its login and telling WhatsApp of it, so WhatsApp does
+   * not know the device. The session says it, not the provider.
+   */
+  'PAIRING_INTERRUPTED',
   'TOS_BLOCK',
   'BANNED',
   /** Credentials that cannot be read or that WhatsApp does not accept (other than a log-out). */
