@@ -51,6 +51,12 @@ async function mergeChats(
     ), moved as (
       update message set chat_id = pair.new_id, chat_seq = null
       from pair where message.chat_id = pair.old_id and message.tenant_id = ${tenantId} and not ${isDoubleOf(winner, sql`pair.new_id`)}
+    ), former as (
+      delete from chat_activity using pair where chat_id = pair.old_id
+      returning pair.new_id, chat_activity.tenant_id, chat_activity.instance_id, chat_activity.last_message_id
+    ), active as (
+      insert into chat_activity as a (chat_id, tenant_id, instance_id, last_message_id) select * from former order by new_id
+      on conflict (chat_id) do update set last_message_id = greatest(a.last_message_id, excluded.last_message_id)
     )
     select old_id as from, new_id as into from pair`)
   // Whoever follows `merged_into` takes one step only.

@@ -4,6 +4,7 @@ import type { ChatId, EventId, InstanceId, MediaId, MessageId, TenantId } from '
 import type { Queryable } from '../../platform/database/database.js'
 import type { OutboundContent } from '../../platform/whatsapp/content.js'
 import { recordNewEvents } from '../events/record.js'
+import { afterActivity, noteActivity } from './activity-store.js'
 import type { MediaType } from './media.js'
 import type { Origin } from './message.js'
 
@@ -53,7 +54,7 @@ export type AcceptOutcome =
 
 /**
  * Accepts what can be accepted and says of each item what became of it, in order. Locks, in this order: lanes by chat id,
- * then the tenants' event counters. Every `on conflict` names its target: a collision of WhatsApp ids fails the batch loudly
+ * the activity of chats, then the tenants' event counters. Every `on conflict` names its target: a collision of WhatsApp ids fails the batch loudly
  * instead of dropping a message.
  */
 export async function acceptBatch(db: Queryable, items: readonly AcceptItem[]): Promise<AcceptOutcome[]> {
@@ -135,8 +136,8 @@ const acceptStatement = (items: readonly AcceptItem[]) => sql`
     select message_id, tenant_id, instance_id, lane_id, 'outbound', whatsapp_id, content ->> 'type', content, origin,
       metadata, 'queued', context_id, context_whatsapp_id, secret, media_id, 'media', null
     from admitted where fetch_type is not null
-    returning id
-  ), awaited as (
+    returning id, tenant_id, instance_id, chat_id
+  ), ${noteActivity(sql`inserted`)}, awaited as (
     insert into media (id, tenant_id, instance_id, message_id, direction, state, type, filename, storage_key)
     select media_id, tenant_id, instance_id, message_id, 'outbound', 'pending', fetch_type, fetch_filename, fetch_key
     from admitted where fetch_type is not null
@@ -146,7 +147,7 @@ const acceptStatement = (items: readonly AcceptItem[]) => sql`
   ), new_event as (
     select a.event_id as id, a.tenant_id, 'message.queued' as type, a.instance_id, a.message_id as subject_id,
       '{}'::jsonb as data, a.ord
-    from admitted a join inserted on inserted.id = a.message_id
+    from admitted a join inserted on inserted.id = a.message_id cross join ${afterActivity}
   )
   ${recordNewEvents}
   select case when c.verdict = 'accepted' and a.message_id is null then 'key_taken' else c.verdict end as outcome

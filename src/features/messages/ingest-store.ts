@@ -7,6 +7,7 @@ import { ownLeases } from '../../platform/leases/fence.js'
 import type { Fence } from '../../platform/leases/lease.js'
 import type { InboundContent } from '../../platform/whatsapp/content.js'
 import { recordNewEvents } from '../events/record.js'
+import { afterActivity, noteActivity } from './activity-store.js'
 import { editedContent } from './edit-store.js'
 
 export interface InboundItem {
@@ -41,6 +42,7 @@ export async function storeInbound(
 ): Promise<string[] | undefined> {
   const { fence, tenantId, instanceId } = owner
   const own = fence ? ownLeases([fence]) : sql`select 'the sweep'::text as resource`
+  const stored = sql`(select id, ${tenantId}::uuid as tenant_id, ${instanceId}::uuid as instance_id, chat_id from news) s`
   const rows = await db.query<{ ownIds: string[] }>(sql`
     with own as materialized (${own}),
     item as materialized (
@@ -92,7 +94,7 @@ export async function storeInbound(
       select id, whatsapp_id, chat_id, sender_id, type, context_id, 'message.received' as event from received
       union all
       select id, whatsapp_id, chat_id, null, type, context_id, 'message.sent' from written
-    ), awaited as (
+    ), ${noteActivity(stored)}, awaited as (
       insert into media (id, tenant_id, instance_id, message_id, direction, state, type, mime_type, filename, width,
         height, seconds, storage_key, source_sealed, next_attempt_at)
       select i.media_id, ${tenantId}, ${instanceId}, n.id, 'inbound', 'pending', n.type, file ->> 'mimeType',
@@ -125,6 +127,7 @@ export async function storeInbound(
         case when n.type in ('edit', 'delete') then coalesce(n.context_id, n.id) else n.id end as subject_id,
         jsonb_build_object('at', i.at) as data, i.ord
       from placed i join news n on n.whatsapp_id = i.whatsapp_id and n.chat_id = i.target_id and n.sender_id is not distinct from i.sender_id
+      cross join ${afterActivity}
     )
     ${recordNewEvents}
     select coalesce((select array_agg(whatsapp_id) from written), '{}') as "ownIds" from own`)

@@ -80,7 +80,7 @@ export async function applyReceipts(
         from item
         where not exists (select from target t
           where t.instance_id = item.instance_id and t.whatsapp_id = item.whatsapp_id)
-        on conflict (instance_id, whatsapp_id, status) do nothing
+        on conflict (instance_id, whatsapp_id, status, member) do nothing
       ), new_event as (
         select step.event_id as id, step.tenant_id, 'message.' || step.status as type, step.instance_id,
           step.message_id as subject_id,
