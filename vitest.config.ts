@@ -7,7 +7,10 @@ export default defineConfig({
     pool: 'forks',
     // Most of a test's time is waiting: for PostgreSQL, for processes, for a clock. One more than the build machine's cores.
     maxWorkers: 3,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Bounds against hanging, not expectations: a busy machine may take many times longer than usual. What waits for a
+    // condition gives up earlier, and says what it saw.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 })

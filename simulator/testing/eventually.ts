@@ -1,7 +1,7 @@
 const POLL_MS = 10
 
 /** Waits until `look` returns something (not undefined, null or false). */
-export async function eventually<T>(look: () => T, timeoutMs = 10_000): Promise<NonNullable<T>> {
+export async function eventually<T>(look: () => T, timeoutMs = 60_000): Promise<NonNullable<T>> {
   const end = performance.now() + timeoutMs
   for (;;) {
     const found = look()

@@ -15,7 +15,7 @@ import { createSupervisor, type Supervisor } from './supervisor.js'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../test/support/children/${name}`, import.meta.url))
 const TSX = ['--import', 'tsx']
-const DEADLINE_MS = 30_000
+const DEADLINE_MS = 60_000
 
 let directory: string
 let diary: string

@@ -43,7 +43,7 @@ beforeAll(async () => {
     })
     groups.set(addressing, group.jid)
   }
-}, 60_000)
+})
 afterAll(async () => {
   page.close()
   await mirante?.stop()

@@ -20,7 +20,7 @@ test('the demo connects a number, shows all ticks and verified webhooks, and end
   expect(output).toMatch(/webhook message\.received msg_\w+ “Tudo bem! Here I am\.” · signature valid/)
   expect(output).not.toContain('WRONG')
   expect(code).toBe(0)
-}, 120_000)
+})
 
 test('with --json the story stays off stdout, which says where everything is', async () => {
   const { code, output } = await mirante(['demo', '--once', '--json', `--database-url=${database.url}`])
@@ -32,7 +32,7 @@ test('with --json the story stays off stdout, which says where everything is', a
     contact: expect.stringMatching(/^\d+$/),
   })
   expect(code).toBe(0)
-}, 120_000)
+})
 
 function mirante(args: readonly string[]): Promise<{ code: number | null; output: string }> {
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })

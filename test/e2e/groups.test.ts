@@ -26,7 +26,7 @@ beforeAll(async () => {
     body: { url: receiver.url, events: ['group.updated', 'message.failed'] },
   })
   receiver.trust(endpoint.body.secret)
-}, 60_000)
+})
 afterAll(async () => {
   await mirante?.stop()
   await receiver?.stop()

@@ -55,7 +55,7 @@ beforeAll(async () => {
   group = made.jid
   links = createServer((request, answer) => linked(request, answer)).listen(0, '127.0.0.1')
   await once(links, 'listening')
-}, 60_000)
+})
 afterAll(async () => {
   await mirante?.stop()
   await receiver?.stop()

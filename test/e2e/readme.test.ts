@@ -44,7 +44,7 @@ test('an instance is created, scanned, written to and answered, with curl alone'
       ({ payload }) => payload.type === 'message.received' && payload.data.text.body === 'Tudo bem!',
     )
   await receiver.waitFor(isReply, 'the answer, signed')
-}, 120_000)
+})
 
 /** The `export` lines, but for the addresses. */
 function exported(text: string): Record<string, string> {

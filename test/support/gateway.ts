@@ -28,7 +28,7 @@ export interface GatewayOptions {
   readonly attachments?: readonly SessionAttachment[]
   readonly times?: Partial<SessionTimes>
   readonly policy?: Partial<ReconnectPolicy>
-  /** Default: 9,000. */
+  /** Default: as in the product. */
   readonly leaseTtlMs?: number
   readonly commandDeadlineMs?: number
   readonly onDeleted?: OnDeleted
@@ -55,8 +55,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     attachments = [],
     times,
     policy,
-    leaseTtlMs = 9_000,
-    commandDeadlineMs = 10_000,
+    leaseTtlMs = 45_000,
+    commandDeadlineMs = 30_000,
     onDeleted,
     createKeeper = createLeaseKeeper,
   } = options
@@ -130,7 +130,7 @@ export async function storyOf(db: Database, instanceId: InstanceId): Promise<str
 
 /** Waits for a condition, and fails after a deadline that no passing run comes near. */
 export async function until<Value>(look: () => Value | Promise<Value>, what = 'a condition'): Promise<Value> {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 60_000
   for (;;) {
     const value = await look()
     if (value) return value

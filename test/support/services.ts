@@ -71,7 +71,8 @@ export function describeWithService(name: ServiceName, title: string, body: (url
 
 // Helpers
 
-const PROBE_MS = 2_000
+/** Where nobody listens the refusal comes at once; a busy server may take its time. */
+const PROBE_MS = 15_000
 
 async function find(name: ServiceName): Promise<string | undefined> {
   const { variables, defaultUrl, answers } = probes[name]

@@ -114,7 +114,7 @@ export async function startWebhookReceiver({ port = 0 }: { port?: number } = {})
     else if (Number.isFinite(afterMs)) timers.add(setTimeout(send, afterMs))
   }
 
-  function waitFor(condition: () => boolean, what: string, timeoutMs = 30_000): Promise<void> {
+  function waitFor(condition: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         waiting.delete(look)

@@ -50,7 +50,7 @@ it('waits for a server that is down, tells it once, and signs anew', async () =>
   const secret = newSecret()
   const { forward, onDown, onBack } = forwarderTo(`http://127.0.0.1:${port}/hook`, secret)
   const done = forward(event)
-  await vi.waitFor(() => expect(onDown).toHaveBeenCalledExactlyOnceWith('ECONNREFUSED'))
+  await expect.poll(() => onDown.mock.calls).toEqual([['ECONNREFUSED']])
   const receiver = await startWebhookReceiver({ port })
   receiver.trust(secret)
   expect(await done).toMatchObject({ status: 200, error: null })
@@ -63,7 +63,7 @@ it('waits for a server that is down, tells it once, and signs anew', async () =>
 it('stops waiting when it is told to', async () => {
   const { forward, onDown, stop } = forwarderTo(`http://127.0.0.1:${await freePort()}/`)
   const done = forward(event)
-  await vi.waitFor(() => expect(onDown).toHaveBeenCalled())
+  await expect.poll(() => onDown.mock.calls.length).toBeGreaterThan(0)
   stop.abort()
   expect(await done).toBeUndefined()
 })

@@ -16,7 +16,7 @@ beforeEach(() => world.begin())
 afterEach(() => world.end())
 afterAll(() => world.drop())
 
-const ask = ({ gateway, id }: Pick<Connected, 'gateway' | 'id'>, args: object, deadlineMs = 10_000) => {
+const ask = ({ gateway, id }: Pick<Connected, 'gateway' | 'id'>, args: object, deadlineMs = 30_000) => {
   const deps = { db: world.db, ids, news: gateway.news, deadlineMs }
   return commandInstance(deps, { tenantId: world.tenantId, instanceId: id }, 'check_numbers', { ...args })
 }

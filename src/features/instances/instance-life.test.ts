@@ -108,7 +108,7 @@ async function start(options: Partial<GatewayOptions> = {}): Promise<Gateway> {
 }
 
 async function scan({ news }: Gateway, instanceId: InstanceId): Promise<void> {
-  const shown = await readQr({ db: database.db, dataKeys, news }, { tenantId, instanceId }, 20_000)
+  const shown = await readQr({ db: database.db, dataKeys, news }, { tenantId, instanceId }, 60_000)
   if (shown === 'connected') throw new Error('connected already')
   simulator.phones.scanQr(shown.code)
 }

@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestDatabase, onServer, type TestDatabase } from '../../../test/support/database.js'
 import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
+import { until } from '../../../test/support/gateway.js'
 import { systemClock } from '../../kernel/clock.js'
 import { newKey } from '../../kernel/crypto.js'
 import type { TenantId } from '../../kernel/ids.js'
@@ -147,7 +147,8 @@ describe('a journal whose lease was taken over', () => {
 describe('a journal that cannot write', () => {
   it('rejects all who wait after its limit, and no later journal waits behind it', async () => {
     const gate = gatedDatabase()
-    const writer = writerOn(gate.db, { limitMs: 200 })
+    // Of the stuck one, which has to run out, and of the next one, which must not.
+    const writer = writerOn(gate.db, { limitMs: 2_000 })
     const { owner, lease } = await newNumber()
     const journal = await writer.open(lease, owner)
     const stuck = journal.whenDurable(journal.append({ changes: [set('session', 'a', 'stuck')] }))
@@ -354,14 +355,6 @@ function killWaiters(): Promise<number> {
       where datname = current_database() and wait_event_type = 'Lock' and pid <> pg_backend_pid()`)
     return killed.length
   })
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('waited in vain')
-    await delay(5)
-  }
 }
 
 function missing(): never {

@@ -29,7 +29,7 @@ beforeEach(async () => {
   number = await world.connected({ attachments: [blocks] })
   http = await createTestServer({
     db,
-    modules: () => [blockRoutes({ db, ids, news: number.gateway.news, deadlineMs: 5_000 })],
+    modules: () => [blockRoutes({ db, ids, news: number.gateway.news, deadlineMs: 30_000 })],
   })
   key = await http.newKey({ tenantId })
   const book = createAddressBook({ db, ids })

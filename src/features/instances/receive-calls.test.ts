@@ -28,7 +28,7 @@ beforeEach(async () => {
     clock: systemClock,
     random: Math.random,
     logger: silentLogger,
-    rejectTimeoutMs: 50,
+    rejectTimeoutMs: 1_000,
   })
   number = await world.connected({ attachments: [receiver] })
 })

@@ -109,7 +109,7 @@ describe('two clients with the same credentials', () => {
     const { id, connection } = await world.connected({ policy: { replacedBaseMs: 30_000, maxMs: 300_000 } })
     connection.emit({ type: 'close', reason: 'REPLACED', detail: '440' })
     const row = await untilStatus(world.db, id, 'RECONNECTING/REPLACED')
-    expect(row.retryInMs).toBeGreaterThan(25_000)
+    expect(row.retryInMs).toBeGreaterThan(10_000)
   })
 
   it('make it stop, with a reason, the fourth time in 5 minutes', async () => {

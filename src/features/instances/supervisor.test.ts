@@ -13,6 +13,7 @@ import type { InstanceId } from '../../kernel/ids.js'
 import { instanceResource } from '../../platform/leases/lease.js'
 import { createLeaseKeeper, type LeaseKeeper, type LeaseKeeperOptions } from '../../platform/leases/lease-keeper.js'
 import { readQr } from './read-qr.js'
+import type { SessionTimes } from './session-deps.js'
 
 let world: GatewayWorld
 
@@ -64,7 +65,8 @@ describe('a new instance', () => {
   })
 
   it('ends the QR session when nobody scans in time, and begins a new one when its owner restarts it', async () => {
-    const gateway = await world.start({ times: { qrSessionMs: 150 } })
+    // Long enough for the second code to be read, short enough to wait for.
+    const gateway = await world.start({ times: { qrSessionMs: 3_000 } })
     const id = await world.create(gateway)
     const first = await gateway.whatsapp.connection(1)
     first.emit(qrEvent('code 1'))
@@ -81,13 +83,13 @@ describe('a new instance', () => {
   })
 
   it('does not end the session of a QR that was scanned', async () => {
-    const gateway = await world.start({ times: { qrSessionMs: 100 } })
+    const gateway = await world.start({ times: { qrSessionMs: 1_000 } })
     const id = await world.create(gateway)
     const first = await gateway.whatsapp.connection(1)
     first.emit(qrEvent('code 1'))
     first.emit({ type: 'paired' })
     await untilStatus(world.db, id, 'LOADING')
-    await delay(200)
+    await delay(1_200)
     expect(first.isClosed).toBe(false)
   })
 })
@@ -155,17 +157,19 @@ describe('a connected instance', () => {
   })
 
   it('is healed when it is open but silent', async () => {
-    const health = { checkEveryMs: 20, silentAfterMs: 60, loadingStuckAfterMs: 9_999, initializingStuckAfterMs: 9_999 }
-    const { gateway, connection } = await world.connected({ times: { health } })
+    const { gateway, id, connection } = await silentSoon()
+    connection.emit(OPEN)
     await gateway.whatsapp.connection(2)
     expect(connection.endedBy).toBe('terminate')
+    expect(await storyOf(world.db, id)).toContain('CONNECTED')
   })
 
   it('goes on with a provider that never confirms its end', async () => {
-    const health = { checkEveryMs: 20, silentAfterMs: 60, loadingStuckAfterMs: 9_999, initializingStuckAfterMs: 9_999 }
-    const { gateway, connection } = await world.connected({ times: { health, closeGraceMs: 50 } })
+    const { gateway, id, connection } = await silentSoon({ closeGraceMs: 50 })
     connection.hang()
+    connection.emit(OPEN)
     await gateway.whatsapp.connection(2)
+    expect(await storyOf(world.db, id)).toContain('CONNECTED')
   })
 
   it('is not begun again on this process while its last session is still ending', async () => {
@@ -320,5 +324,13 @@ describe('the owner', () => {
 
 // Helpers
 
+/** A number that is about to open, and that nobody waits for: it may be found silent at any time after. */
+async function silentSoon(times: Partial<SessionTimes> = {}) {
+  const health = { checkEveryMs: 20, silentAfterMs: 60, loadingStuckAfterMs: 60_000, initializingStuckAfterMs: 60_000 }
+  const gateway = await world.start({ times: { health, ...times } })
+  const id = await world.create(gateway)
+  return { gateway, id, connection: await gateway.whatsapp.connection(1) }
+}
+
 const read = ({ news }: Gateway, instanceId: InstanceId) =>
-  readQr({ db: world.db, dataKeys: world.dataKeys, news }, { tenantId: world.tenantId, instanceId }, 5_000)
+  readQr({ db: world.db, dataKeys: world.dataKeys, news }, { tenantId: world.tenantId, instanceId }, 30_000)

@@ -101,7 +101,7 @@ async function eventsOf(messageId: MessageId): Promise<string[]> {
 
 /** Until somebody waits for a row that this transaction has locked. */
 async function untilWaitedFor(tx: Tx): Promise<void> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 60_000
   while (performance.now() < deadline) {
     const waiting = sql`select from pg_locks where not granted and transactionid = pg_current_xact_id()::xid`
     if ((await tx.query(waiting)).length > 0) return

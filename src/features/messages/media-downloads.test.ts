@@ -13,6 +13,7 @@ import { createIdGenerator, type InstanceId, type MediaId, type TenantId } from 
 import { silentLogger } from '../../kernel/logger.js'
 import type { Lease } from '../../platform/leases/lease.js'
 import { createDirectoryStorage } from '../../platform/media/fs.js'
+import type { MediaStorage } from '../../platform/media/media.js'
 import { pdf } from '../../platform/media/testing/samples.js'
 import { type Connection, MediaError } from '../../platform/whatsapp/whatsapp.js'
 import { createDataKeys, type DataKeys, kekOf, sealFor } from '../tenants/data-keys.js'
@@ -51,13 +52,23 @@ type Download = NonNullable<Connection['downloadMedia']>
 /** A connected number whose downloads the test plays. */
 async function connect(downloadMedia: Download, retryDelaysMs: readonly number[] = [0, 0, 0], as: Lease = lease) {
   const { db } = database
+  const removed: string[] = []
+  const directory = createDirectoryStorage(root)
+  const storage: MediaStorage = {
+    ...directory,
+    async remove(key) {
+      await directory.remove(key)
+      removed.push(key)
+    },
+  }
   const downloads = createMediaDownloads({
     ...{ db, ids, dataKeys, clock: systemClock, logger: silentLogger, retryDelaysMs },
-    ...{ storage: createDirectoryStorage(root), maxBytes: 1_000, pollEveryMs: 50 },
+    ...{ storage, maxBytes: 1_000, pollEveryMs: 50 },
   })
   await downloads.acquired?.(as, tenantId, instanceId)
   const connection = { downloadMedia } as Connection
   downloads.opened?.({ tenantId, instanceId, lease: as, connection, signal: connected.signal })
+  return { removed }
 }
 
 async function pending(): Promise<MediaId> {
@@ -174,12 +185,11 @@ test('a connection that ends under a download costs no try', async () => {
 
 test('what is deleted while it comes leaves no bytes behind', async () => {
   const id = await pending()
-  let isOver = false
-  await connect(async function* () {
+  const { removed } = await connect(async function* () {
     yield pdf()
     await database.db.execute(sql`delete from media where id = ${id}`)
-    isOver = true
   })
-  await eventually(async () => isOver && (await files()).length === 0, 'nothing is left')
+  await eventually(() => removed.length > 0, 'it is removed')
+  expect(await files()).toEqual([])
   expect(await eventsOf(id)).toEqual([])
 })

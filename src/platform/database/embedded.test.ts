@@ -236,7 +236,7 @@ describe('a kill -9 of the server', () => {
     const second = await start()
     expect(second.url).toBe(first.url)
     expect(await db.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
-    await expect.poll(() => ready, { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => ready).toBe(2)
   })
 
   it('together with its starter heals at the next start', async () => {

@@ -242,7 +242,7 @@ describe('listen', () => {
     expect(ready).toBe(1)
     const pids = await listeners()
     await Promise.all(pids.map(terminate))
-    await expect.poll(() => ready, { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => ready).toBe(2)
     await one.query(sql`select pg_notify('reconnecting', 'again')`)
     await expect.poll(() => heard).toEqual(['again'])
     await one.close()

@@ -97,7 +97,7 @@ describe('a repeated request', () => {
       open = resolve
     })
     const first = order()
-    await expect.poll(() => runs, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => runs).toBe(1)
     const second = await order()
     expect(second).toMatchObject({ status: 409, json: { code: 'idempotency_in_progress', retryAfter: 1 } })
     expect(second.headers['retry-after']).toBe('1')

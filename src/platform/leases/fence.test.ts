@@ -67,7 +67,7 @@ async function somebodyWaits(): Promise<void> {
     select from pg_locks waiting join pg_locks relation using (pid)
     where not waiting.granted and relation.relation = 'lease'::regclass
       and relation.database = (select oid from pg_database where datname = current_database())`
-  await expect.poll(async () => (await db.query(waiting)).length, { timeout: 10_000 }).toBeGreaterThan(0)
+  await expect.poll(async () => (await db.query(waiting)).length).toBeGreaterThan(0)
 }
 
 function fencedInsert(fences: readonly Fence[], ids: readonly string[]): Promise<{ resource: Resource }[]> {

@@ -84,7 +84,7 @@ describe('a process', () => {
     const incarnation = await start()
     const [before] = await lockPids(incarnation.id)
     await breakSession(incarnation.id)
-    await expect.poll(() => lockPids(incarnation.id), { timeout: 10_000 }).toEqual([expect.any(Number)])
+    await expect.poll(() => lockPids(incarnation.id)).toEqual([expect.any(Number)])
     expect(await lockPids(incarnation.id)).not.toEqual([before])
     expect(await isGone(incarnation.id)).toBe(false)
   })
@@ -93,7 +93,7 @@ describe('a process', () => {
     const incarnation = await start()
     await test.db.execute(sql`delete from process where incarnation = ${incarnation.id}`)
     await breakSession(incarnation.id)
-    await expect.poll(() => rowOf(incarnation.id), { timeout: 10_000 }).toBeDefined()
+    await expect.poll(() => rowOf(incarnation.id)).toBeDefined()
   })
 
   it('is another one at each start', async () => {

@@ -1,4 +1,7 @@
-/** The whole protocol on a real server: two processes, their advisory locks, their keepers. At a tenth of the default TTL. */
+/**
+ * The whole protocol on a real server: two processes, their advisory locks, their keepers. At three tenths of the default
+ * TTL: with less, a busy machine would lose leases that it should keep.
+ */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createTestDatabase, onServer, type TestDatabase } from '../../../test/support/database.js'
 import { systemClock } from '../../kernel/clock.js'
@@ -11,8 +14,7 @@ import { createLeaseStore } from './lease-store.js'
 import type { LeaseStore } from './lease-store.port.js'
 import { silence } from './testing/test-cluster.js'
 
-const terms = leaseTerms(4_500)
-const patience = { timeout: 30_000 }
+const terms = leaseTerms(13_500)
 const resources = Array.from({ length: 20 }, (_, index) => `r:${index}` as Resource)
 
 let test: TestDatabase
@@ -80,15 +82,15 @@ async function startProcess(slot: number): Promise<Process> {
 
 it('keeps all leases through broken sessions and beyond the trust, and passes them on when the holder dies', async () => {
   const holder = await startProcess(0)
-  await expect.poll(() => holder.keeper.leases().length, patience).toBe(resources.length)
+  await expect.poll(() => holder.keeper.leases().length).toBe(resources.length)
   const other = await startProcess(1)
   const pollsToSee = other.pollCount() + Math.ceil(terms.trustMs / terms.pollEveryMs)
   await holder.breakSession()
-  await expect.poll(() => other.pollCount(), patience).toBeGreaterThan(pollsToSee)
+  await expect.poll(() => other.pollCount()).toBeGreaterThan(pollsToSee)
   expect([holder.losses, other.keeper.leases()]).toEqual([[], []])
   expect(holder.keeper.leases().every((lease) => lease.isTrusted())).toBe(true)
 
   await holder.die()
-  await expect.poll(() => other.keeper.leases().length, patience).toBe(resources.length)
+  await expect.poll(() => other.keeper.leases().length).toBe(resources.length)
   expect(other.keeper.leases().map(({ epoch }) => epoch)).toEqual(resources.map(() => 2n))
 })
