@@ -55,5 +55,7 @@ export const recordNewEvents: Sql = sql`
     insert into job (id, tenant_id, kind, subject_id)
     select uuid_v7(), e.tenant_id, 'fan-out', e.id from event_row e
     where e.type = any (${[...typesWaking('fan-out')]}::text[])
-      and exists (select from webhook_endpoint w where ${endpointWantsEvent})
+      -- The tenants twice: endpoints are entered by their index, however many tenants there are.
+      and exists (select from webhook_endpoint w where ${endpointWantsEvent}
+        and w.tenant_id = any (array(select tenant_id from event_count)))
   )`

@@ -32,7 +32,7 @@ export interface InboundItem {
  * Stores messages of one instance and settles their raw rows. A message that is stored already (a redelivery, the sweep) is
  * left as it is, except that content which could be decrypted at last replaces the note that it could not. Only what is new
  * makes an event. `fence` null: from the sweep, which needs no lease because every write here is idempotent.
- * Each message may occur once in `items`.
+ * Each message may occur once in `items`. The plan is kept, and enters every table by its index: plans.test.ts looks.
  * @returns the WhatsApp ids of new messages from our own number, or undefined when the lease is lost: nothing was written.
  */
 export async function storeInbound(
@@ -43,7 +43,8 @@ export async function storeInbound(
   const { fence, tenantId, instanceId } = owner
   const own = fence ? ownLeases([fence]) : sql`select 'the sweep'::text as resource`
   const stored = sql`(select id, ${tenantId}::uuid as tenant_id, ${instanceId}::uuid as instance_id, chat_id from news) s`
-  const rows = await db.query<{ ownIds: string[] }>(sql`
+  const rows = await db.query<{ ownIds: string[] }>(
+    sql`
     with own as materialized (${own}),
     item as materialized (
       select i.* from unnest(
@@ -112,7 +113,8 @@ export async function storeInbound(
         deleted_at = case when n.type = 'delete' then i.at else t.deleted_at end
       from news n join placed i on i.whatsapp_id = n.whatsapp_id and i.target_id = n.chat_id
         and i.sender_id is not distinct from n.sender_id
-      where t.id = n.context_id and t.instance_id = ${instanceId} and (n.type = 'delete'
+      where t.id = n.context_id and t.id = any (array(select context_id from news))
+        and t.instance_id = ${instanceId} and (n.type = 'delete'
         or (n.type = 'edit' and t.sender_id is not distinct from n.sender_id))
     ), settled as (
       update inbound_raw set done_at = now(), done_as = 'message'
@@ -130,7 +132,9 @@ export async function storeInbound(
       cross join ${afterActivity}
     )
     ${recordNewEvents}
-    select coalesce((select array_agg(whatsapp_id) from written), '{}') as "ownIds" from own`)
+    select coalesce((select array_agg(whatsapp_id) from written), '{}') as "ownIds" from own`,
+    fence ? 'ingest' : 'ingest-swept',
+  )
   return rows[0]?.ownIds
 }
 

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
 import { buildTenant } from '../../../test/support/factories.js'
+import { readWhole, statementOf } from '../../../test/support/kept-plan.js'
 import type { Database, Queryable } from '../database/database.js'
 import { claimJobs } from './job-store.js'
 
@@ -38,6 +39,12 @@ async function claimBlocks(limit: number): Promise<number> {
 }
 
 describe('a claim', () => {
+  it('keeps a plan that reads nothing whole, made while the table is empty', async () => {
+    const request = { kind: 'fan-out', limit: 10, worker: randomUUID(), token: randomUUID(), claimMs: 1_000 } as const
+    expect(await readWhole(db, await statementOf((to) => claimJobs(to, request)))).toEqual([])
+    expect(await readWhole(db, sql`select from job where attempt > ${1}::int`)).not.toEqual([])
+  })
+
   it('reads as little with 100,000 ready jobs as with 100, and with a lane that is 50,000 jobs long', async () => {
     const tenantId = await buildTenant(db)
     const add = (count: number, lane: string | null, state: string) =>

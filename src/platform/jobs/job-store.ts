@@ -95,21 +95,26 @@ export async function notifyKinds(db: Queryable, kinds: readonly JobKind[]): Pro
 // Working
 
 /**
- * Takes due jobs of a kind, the longest due first. Not a prepared statement: one that was planned while the table was small
- * would go on reading all of it when it is large.
+ * Takes due jobs of a kind, the longest due first. (`= any (array(…))` beside the join: the plan is kept, and made while the
+ * table is small it would otherwise read all of it; claim-cost.test.ts looks.)
+ *
+ * The claim does not wait for the disk. Lost in a crash of PostgreSQL, the job is ready again, as if it had never been
+ * claimed: it runs twice, which every handler takes, and whoever ran it first finds that its token settles nothing.
  */
 export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<Claim> {
   const { kind, limit, worker, token, claimMs } = request
   type Row = ClaimedJob & { readonly nextDueInMs: number | null }
   type EmptyRow = { readonly jobId: null; readonly nextDueInMs: number | null }
-  const rows = await db.query<Row | EmptyRow>(sql`
-    with due as (
-      select id from job where kind = ${kind} and state = 'ready' and due_at <= now()
+  const rows = await db.query<Row | EmptyRow>(
+    sql`
+    with unhurried as materialized (select set_config('synchronous_commit', 'off', true)),
+    due as materialized (
+      select id from job where kind = ${kind} and state = 'ready' and due_at <= now() and exists (select from unhurried)
       order by due_at, seq limit ${limit} for update skip locked
     ), claimed as (
       update job set state = 'running', attempt = attempt + 1, worker = ${worker}, token = ${token},
         running_until = now() + ${claimMs} * interval '1 ms'
-      from due where job.id = due.id
+      from due where job.id = due.id and job.id = any (array(select id from due))
       returning job.id, job.tenant_id, job.subject_id, job.attempt, job.lane, job.seq
     ), later as (
       select (extract(epoch from due_at - now()) * 1000)::int8 as ms from job
@@ -117,7 +122,9 @@ export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<C
     )
     select claimed.id as "jobId", ${kind} as kind, tenant_id as "tenantId", subject_id as id, attempt, lane,
       ${token} as token, (select ms from later)::float8 as "nextDueInMs"
-    from (select) one left join claimed on true order by claimed.seq`)
+    from (select) one left join claimed on true order by claimed.seq`,
+    'job-claim',
+  )
   const jobs = rows.filter((row): row is Row => row.jobId !== null)
   return { jobs, nextDueInMs: rows[0]?.nextDueInMs ?? null }
 }

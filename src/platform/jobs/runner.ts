@@ -42,6 +42,8 @@ interface Desk {
   claiming: boolean
   /** Something may have become due since the claim under way began. */
   again: boolean
+  /** The last claim may have left due jobs for want of places. */
+  crowded: boolean
   /** Cancels the alarm for the next due job. */
   alarm: AbortController
 }
@@ -68,7 +70,7 @@ export function createRunner(options: RunnerOptions): Service {
   return {
     async start() {
       for (const [kind, handler] of handlers) {
-        const desk = { running: 0, claiming: false, again: false, alarm: new AbortController() }
+        const desk = { running: 0, claiming: false, again: false, crowded: false, alarm: new AbortController() }
         desks.set(kind, { kind, handler, policy: policyOf(kind), ...desk })
       }
       await dispatcher.start()
@@ -139,7 +141,8 @@ export function createRunner(options: RunnerOptions): Service {
   async function claimOnce(desk: Desk): Promise<void> {
     const { kind, policy } = desk
     const limit = Math.min(policy.concurrency - desk.running, MAX_CLAIM)
-    if (limit <= 0) return
+    desk.crowded = limit <= 0
+    if (desk.crowded) return
     const token = randomUUID()
     const claimMs = policy.timeoutMs + CLAIM_MARGIN_MS
     const claimedAt = clock.mono()
@@ -154,6 +157,7 @@ export function createRunner(options: RunnerOptions): Service {
     const controller = new AbortController()
     handling.add(controller)
     desk.running += 1
+    let isOver = false
     try {
       const { timeoutMs } = policy
       // Claimed while the worker was told to stop: not begun at all.
@@ -161,6 +165,7 @@ export function createRunner(options: RunnerOptions): Service {
         ? release
         : await execute({ job, handler, timeoutMs, controller, clock, logger })
       const { ours, readied } = await settler.settle(job, settlement, claimedUntil)
+      isOver = settlement.fate === 'done' || settlement.fate === 'discard'
       await wakeKinds(readied)
       if (!ours) logger.warn('JOB', 'a job was taken over before it was settled', { job: job.jobId, kind: job.kind })
     } catch (error) {
@@ -168,8 +173,8 @@ export function createRunner(options: RunnerOptions): Service {
     } finally {
       handling.delete(controller)
       desk.running -= 1
-      // There is a free place; and the claim learns when this job is due again, if it is.
-      wake(desk)
+      // For the free place, where somebody may wait for it; and for the claim to learn when this job is due again.
+      if (desk.crowded || !isOver) wake(desk)
     }
   }
 
