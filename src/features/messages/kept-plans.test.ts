@@ -8,7 +8,7 @@ import type { Queryable } from '../../platform/database/database.js'
 import { instanceResource } from '../../platform/leases/lease.js'
 import { storeInbound } from './ingest-store.js'
 import { findMessages } from './message-store.js'
-import { applyReceipts } from './receipt-store.js'
+import { applyReceipts, type ReceiptItem } from './receipt-store.js'
 
 const ids = createIdGenerator()
 const owner = { tenantId: ids.next('ten'), instanceId: ids.next('ins') }
@@ -23,10 +23,11 @@ const item = {
   at: new Date(),
   encHashes: [Buffer.alloc(32)],
 } as const
-const receipt = {
-  ...{ ...owner, whatsappId: 'ID', status: 'read', at: new Date(), errorCode: null },
+const receipt: ReceiptItem = {
+  ...{ ...owner, whatsappId: 'ID', at: new Date(), errorCode: null },
+  status: 'read',
   eventId: ids.next('evt'),
-} as const
+}
 
 let database: TestDatabase
 beforeAll(async () => {
