@@ -38,6 +38,7 @@ export function contactRoutes(sim: Simulation): Route[] {
             hidesNumber: typeof body.hidesNumber === 'boolean' ? body.hidesNumber : undefined,
             username: body.username === null ? null : optionalText(body.username, 'username'),
             refusesGroups: typeof body.refusesGroups === 'boolean' ? body.refusesGroups : undefined,
+            givesTokens: typeof body.givesTokens === 'boolean' ? body.givesTokens : undefined,
           },
         })
         return { body: { contacts: contacts.map(contactView) } }

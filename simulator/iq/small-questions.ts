@@ -1,5 +1,6 @@
+import { giveToken } from '../router/announce-token.js'
 import { parseJid } from '../wire/jid.js'
-import { type BinaryNode, el } from '../wire/node-codec.js'
+import { type BinaryNode, child, children, el } from '../wire/node-codec.js'
 import type { IqAnswer, IqQuestion } from './answer-iq.js'
 
 const PRIVACY = ['readreceipts', 'profile', 'status', 'online', 'last', 'groupadd', 'calladd', 'messages', 'defense']
@@ -15,13 +16,29 @@ export function answerSmallQuestion(question: IqQuestion): IqAnswer | null {
     case 'abt':
       return { content: [props()] }
     case 'privacy':
-      return { content: [type === 'set' ? el('tokens', {}, []) : privacySettings()] }
+      return type === 'set' ? setPrivacy(question) : { content: [privacySettings()] }
     case 'w:profile:picture':
       return type === 'get' ? picture(question) : { content: [] }
     case 'w:mex':
       return { content: [el('result', {}, Buffer.from(JSON.stringify({ data: account(question) })))] }
     default:
       return ACCEPTED_IN_SILENCE.includes(xmlns) || (xmlns === '' && asked?.tag === 'ping') ? { content: [] } : null
+  }
+}
+
+/** Settings are taken in silence; tokens are given to whom they are for. */
+function setPrivacy({ sim, node, companion }: IqQuestion): IqAnswer {
+  const tokens = child(node, 'tokens')
+  if (!tokens) return { content: [] }
+  const given = children(tokens, 'token').filter(({ attrs }) => attrs.type === 'trusted_contact')
+  return {
+    content: [el('tokens', {}, [])],
+    afterwards() {
+      for (const { attrs } of given) {
+        const holder = sim.world.findByJidUser(parseJid(attrs.jid)?.user ?? '')
+        if (holder) giveToken(sim, companion.person, holder, Number(attrs.t) || sim.seconds())
+      }
+    },
   }
 }
 
@@ -52,6 +69,16 @@ function picture({ sim, node, asked }: IqQuestion): IqAnswer {
   return { content: [el('picture', { id: '1', type: asked?.attrs.type ?? 'preview', url })] }
 }
 
+/** Of the hundreds that there are, what clients of this wire look at. */
+const PROPS: readonly (readonly [number, string])[] = [
+  // Messages to a person carry the token that this person gave, as far as there is one; so do questions for pictures.
+  [10518, 'true'],
+  [9666, 'true'],
+  // Tokens are given to numbers, not to lids.
+  [14303, 'false'],
+]
+
 function props(): BinaryNode {
-  return el('props', { hash: 'sim', refresh: 86400 }, [el('prop', { config_code: 10518, config_value: 'false' })])
+  const each = PROPS.map(([code, value]) => el('prop', { config_code: code, config_value: value }))
+  return el('props', { hash: 'sim', refresh: 86400 }, each)
 }

@@ -1,6 +1,7 @@
 import { proto } from 'baileys'
 import type { Simulation } from '../simulation.js'
 import { jidIn, lidJid, pnJid } from '../wire/jid.js'
+import { isTokenDue, mintToken } from '../world/privacy-tokens.js'
 import type { Person } from '../world/world.js'
 import { addressingIn, type Chat, jidOfChat, nameOfChat } from './chat.js'
 
@@ -25,7 +26,7 @@ export function historyChunks(sim: Simulation, person: Person): proto.IHistorySy
   const part = (from: number, to?: number) =>
     [...chats.values()].flatMap((messages) => {
       const chosen = messages.slice(from, to)
-      return chosen.length > 0 ? [conversation(person, chosen)] : []
+      return chosen.length > 0 ? [{ ...conversation(person, chosen), ...tokenFor(sim, person, messages) }] : []
     })
   const rest = part(FIRST_PER_CHAT)
   const people = [...chats.values()].flatMap((messages) => messages.map(({ author }) => author))
@@ -67,6 +68,18 @@ function conversation(owner: Person, messages: readonly PastMessage[]): proto.IC
       msgOrderId: messages.length - n,
     })),
   }
+}
+
+/** Whoever wrote has given a token with it. */
+function tokenFor(sim: Simulation, owner: Person, messages: readonly PastMessage[]): Partial<proto.IConversation> {
+  const chat = messages[0]?.chat
+  if (chat?.kind !== 'direct' || !messages.some(({ author }) => author === chat.person)) return {}
+  const { person: giver } = chat
+  if (giver.habits.givesTokens && isTokenDue(giver, owner, sim.seconds())) {
+    mintToken(sim.seeded, giver, owner, sim.seconds())
+  }
+  const token = owner.tokensFrom.get(giver.phone)
+  return token ? { tcToken: token.bytes, tcTokenTimestamp: token.at } : {}
 }
 
 function namesOf(chat: Chat): Partial<proto.IConversation> {

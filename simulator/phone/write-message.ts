@@ -1,4 +1,5 @@
 import type { proto } from 'baileys'
+import { giveTokenIfDue } from '../router/announce-token.js'
 import { deliver } from '../router/deliver.js'
 import type { Simulation } from '../simulation.js'
 import { type Addressing, alongJid, jidIn, lidJid, otherAddressing, pnJid } from '../wire/jid.js'
@@ -38,6 +39,7 @@ export function writeMessage(sim: Simulation, { author, chat, content, id }: Wri
     if (chat.kind === 'direct') for (const companion of companions) await sendCopy({ ...writing, companion })
     else if (companions.length > 0) await sendToGroup(writing, companions)
     for (const reader of readersOf(chat, author)) showOnPhone(sim, reader, author, message)
+    if (chat.kind === 'direct') giveTokenIfDue(sim, author, chat.person)
     return message
   })
 }

@@ -7,11 +7,13 @@ import type { Connection } from '../wire/connection.js'
 import { addressingOf, alongJid, isGroupJid, jidIn, otherAddressing, parseJid, STATUS_JID } from '../wire/jid.js'
 import { type BinaryNode, bytesOf, child, children, el } from '../wire/node-codec.js'
 import { mayWrite } from '../world/groups.js'
+import { isGoodToken } from '../world/privacy-tokens.js'
 import type { Companion, Person } from '../world/world.js'
 import { deliver, withBadMac } from './deliver.js'
 
 const EARLY_RECEIPT_MS = 100
 const NOT_A_MEMBER = 403
+const UNACCEPTABLE = 479
 const RESTRICTED = 463
 
 /** A companion's message: accept, route, acknowledge; each step can be told to fail. */
@@ -33,7 +35,10 @@ export function receiveMessage(sim: Simulation, connection: Connection, node: Bi
     )
   )
     return
-  if (nack) return acknowledge(sim, connection, node, nack.error ?? 479)
+  if (nack) return acknowledge(sim, connection, node, nack.error ?? UNACCEPTABLE)
+  if (node.attrs.category === 'peer' && child(node, 'tctoken')) {
+    return acknowledge(sim, connection, node, UNACCEPTABLE)
+  }
   if (isTooForward(sim, sender.person, receiver, node)) return acknowledge(sim, connection, node, RESTRICTED)
   if (isShutOut(sim, sender.person, node)) return acknowledge(sim, connection, node, NOT_A_MEMBER)
 
@@ -46,10 +51,11 @@ export function receiveMessage(sim: Simulation, connection: Connection, node: Bi
   acknowledgeAsTold(sim, sim.faults.take('ack', subject), acked)
 }
 
-/** A restricted account may write to those who wrote to it, or gave it a token. */
+/** A restricted account may write to those whose token it shows; phones give one to whom they write to. */
 function isTooForward(sim: Simulation, author: Person, receiver: Person | undefined, node: BinaryNode): boolean {
-  if (!receiver || receiver === author || author.restrictedUntil <= sim.now() || child(node, 'tctoken')) return false
-  return ![...(receiver.handset?.sent.values() ?? [])].some(({ to }) => to === author.phone)
+  if (!receiver || receiver === author || author.restrictedUntil <= sim.now()) return false
+  const shown = child(node, 'tctoken')
+  return !(shown && isGoodToken(bytesOf(shown), receiver, author, sim.seconds()))
 }
 
 /** A group hears its members only, and when it is for announcements its admins only. */

@@ -5,6 +5,7 @@ import type { Addressing } from '../wire/jid.js'
 import { createGroups, type Groups } from './groups.js'
 import { createOfflineQueue, type OfflineQueue } from './offline-queue.js'
 import type { PreKey, SignedPreKey } from './prekeys.js'
+import type { PrivacyToken } from './privacy-tokens.js'
 import { digitsFromText, type Seeded } from './seeded.js'
 
 /** Somebody with a telephone. A person with companions is an account; every other one is a contact. */
@@ -20,7 +21,9 @@ export type Person = {
   readonly habits: Habits
   /** Numbers of those whose messages and calls do not come through. */
   readonly blocked: Set<string>
-  /** Until then its messages to people who never wrote to it are refused with 463; milliseconds since the epoch. */
+  /** By the number of whoever gave it. */
+  readonly tokensFrom: Map<string, PrivacyToken>
+  /** Until then its messages to people of whom it has no token are refused with 463; milliseconds since the epoch. */
   restrictedUntil: number
   /** The address of the profile picture. */
   picture: string | null
@@ -43,6 +46,8 @@ export type Habits = {
   username: string | null
   /** Whether nobody may put this person into a group without being asked. */
   refusesGroups: boolean
+  /** Whether its phone gives privacy tokens to those it writes to. */
+  givesTokens: boolean
 }
 
 export type Companion = {
@@ -159,8 +164,10 @@ function newPerson(given: Pick<Person, 'phone' | 'lid' | 'name' | 'identity'>): 
       hidesNumber: false,
       username: null,
       refusesGroups: false,
+      givesTokens: true,
     },
     blocked: new Set(),
+    tokensFrom: new Map(),
     picture: null,
     restrictedUntil: 0,
     handset: null,
