@@ -6,7 +6,7 @@ import { launchMirante, launchSimulator, type MiranteProcess, type SimulatorProc
 import { pairByQr } from '../support/pair.js'
 
 const ACCOUNT = '5511987650463'
-const [ANA, BIA, CAI, DUDA] = ['5511955550001', '5511955550002', '5511955550003', '5511955550004']
+const [ANA, BIA, CAI, DUDA, EVA] = ['5511955550001', '5511955550002', '5511955550003', '5511955550004', '5511955550005']
 
 let database: Awaited<ReturnType<typeof createEmptyDatabase>>
 let simulator: SimulatorProcess
@@ -18,6 +18,7 @@ beforeAll(async () => {
   simulator = await launchSimulator(['--latency-ms', '5'])
   product = await launchMirante({ simulator, env: { DATABASE_URL: database.url }, flags: ['--single'] })
   await simulator.admin('POST', '/admin/contacts', { phones: [ANA, BIA, CAI, DUDA] })
+  await simulator.admin('POST', '/admin/contacts', { phones: [EVA], givesTokens: false })
   instanceId = await pairByQr(product, simulator, 'forward', ACCOUNT)
   await simulator.admin('POST', `/admin/contacts/${ANA}/send`, { to: ACCOUNT, text: 'hello' })
   await eventually(async () => (await inbound(ANA)) > 0, 'Ana has written')
@@ -72,6 +73,35 @@ it('holds what is cold, sends what is warm, and lets go who warms up', async () 
   expect(await read(first)).toMatchObject({ holdReason: null })
   expect((await read(second)).status).toBe('queued')
 })
+
+it('believes WhatsApp more than its own history, and asks once', async () => {
+  const before = await refusals()
+  await simulator.admin('POST', `/admin/contacts/${EVA}/send`, { to: ACCOUNT, text: 'hello' })
+  await eventually(async () => (await inbound(EVA)) > 0, 'Eva has written')
+  const id = await send(EVA, 'hello you')
+  await eventually(async () => (await refusals()) > before, 'WhatsApp refuses who shows no token')
+  await isHeld(id)
+  // The number goes on, and what it was refused is not tried again by and by.
+  await hasLeft(await send(ANA, 'meanwhile'))
+  expect(await refusals()).toBe(before + 1)
+  await simulator.admin('POST', '/admin/contacts', { phones: [EVA], givesTokens: true })
+  await simulator.admin('POST', `/admin/contacts/${EVA}/send`, { to: ACCOUNT, text: 'are you there?' })
+  await hasLeft(id)
+  expect(await refusals()).toBe(before + 1)
+})
+
+it('lets go, after a restart, who gave a token meanwhile', async () => {
+  const id = await send(DUDA, 'cold again')
+  await isHeld(id)
+  await product.api('POST', `/api/instances/${instanceId}/disable`)
+  await eventually(async () => !(await simulator.admin<Account>('GET', `/admin/accounts/${ACCOUNT}`)).online, 'away')
+  await simulator.admin('POST', `/admin/contacts/${DUDA}/send`, { to: ACCOUNT, text: 'who was that?' })
+  await product.api('POST', `/api/instances/${instanceId}/enable`)
+  await hasLeft(id)
+})
+interface Account {
+  readonly online: boolean
+}
 
 it('goes on by itself when the time is over', async () => {
   const other = '5511987650464'

@@ -71,6 +71,11 @@ export function createSender(options: SenderOptions): Sender {
       await recoverLanes(db, lease, instanceId)
       await restrictions.recall(tenantId, instanceId)
     },
+    async received({ instanceId }, event) {
+      if (event.type !== 'trusted') return
+      restrictions.trusted(instanceId, event.by)
+      loops.get(instanceId)?.wake()
+    },
     opened(session) {
       setMaxListeners(0, session.signal)
       drain(session).catch((error: unknown) => {

@@ -129,6 +129,11 @@ export interface Connection {
   pairingCode?(waId: string): Promise<string>
   /** What WhatsApp says of writing to strangers, after it has refused that (463). Rejects without an answer. May be left out. */
   restriction?(): Promise<Restriction>
+  /**
+   * Whether this person gave us what lets a restricted number write to them. False where WhatsApp does not ask for that, and
+   * goes by what it knows itself. May be left out.
+   */
+  isTrustedBy?(person: WhatsAppAddress): boolean
   /** Blocks a person, or no longer does. Rejects when WhatsApp does not confirm. May be left out. */
   setBlocked?(person: WhatsAppAddress, blocked: boolean): Promise<void>
   /** Rejects a call that this connection told of. Rejects, itself, when WhatsApp does not answer. May be left out. */
@@ -292,6 +297,8 @@ export type ConnectionEvent =
   | { readonly type: 'receipt'; readonly receipt: Receipt }
   /** A phone and a LID are one person. */
   | { readonly type: 'identity'; readonly waId: string; readonly lid: string }
+  /** This person gave us what lets a restricted number write to them (`isTrustedBy`), or gave it again. */
+  | { readonly type: 'trusted'; readonly by: WhatsAppAddress }
   /** The address book of the phone names a person; null: it does no more. */
   | { readonly type: 'contact'; readonly address: WhatsAppAddress; readonly savedName: string | null }
   /** A raw entry that is no message to ingest: protocol, app-state, history … */

@@ -27,6 +27,7 @@ import type { BaileysLibrary } from './load.js'
 import { createMediaConn } from './media-conn.js'
 import { createMediaWire } from './media-wire.js'
 import { createPairingCodes } from './pairing-code.js'
+import { isGoodToken } from './privacy-tokens.js'
 import { createPulse } from './pulse.js'
 import { createQrLife } from './qr-life.js'
 import { readSavedContacts } from './saved-contacts.js'
@@ -84,6 +85,7 @@ export function openConnection(
     credentials,
     journal,
     onIdentity: (identity) => tell({ type: 'identity', ...identity }),
+    onToken: (by) => tell({ type: 'trusted', by }),
   })
   const inbox = createInbox({
     codec: baileys,
@@ -269,6 +271,7 @@ export function openConnection(
       if (!isActive) return { active: false }
       return timeEnforcementEnds ? { active: true, until: timeEnforcementEnds } : { active: true }
     },
+    isTrustedBy: (person) => library.serverProps.privacyTokenOn1to1 && isGoodToken(store.tokenOf(person), clock.now()),
     async rejectCall(callId) {
       if (!isOpen) throw new Error('not connected')
       await Promise.race([calls.reject(callId), over.then(() => Promise.reject(new Error('closed')))])

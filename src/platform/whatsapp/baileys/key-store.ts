@@ -16,6 +16,7 @@ import type {
 import { parseJid, type WhatsAppAddress } from '../jid.js'
 import type { CredentialChange, CredentialSnapshot, Journal, JournalEntry } from '../whatsapp.js'
 import type { BaileysLibrary } from './load.js'
+import { giverOf, TOKEN_KIND } from './privacy-tokens.js'
 import { decodeValue, encodeValue } from './value-codec.js'
 
 /** Where the login itself is stored: one row. */
@@ -30,6 +31,8 @@ export interface KeyStoreOptions {
   readonly journal: Pick<Journal, 'append'>
   /** A phone and a LID turned out to be one person. */
   readonly onIdentity: (identity: { readonly waId: string; readonly lid: string }) => void
+  /** Somebody gave us a privacy token. */
+  readonly onToken?: (giver: WhatsAppAddress) => void
 }
 
 export interface KeyStore {
@@ -46,6 +49,8 @@ export interface KeyStore {
   begin(): Step
   lidOf(waId: string): string | undefined
   phoneOf(lid: string): string | undefined
+  /** What is stored of a person's privacy token; it may be old. */
+  tokenOf(person: WhatsAppAddress): unknown
   /** From now on nothing is journaled: the connection is over, and what is still running in the library is void. */
   seal(): void
 }
@@ -66,7 +71,7 @@ export class UnreadableCredentials extends Error {
 }
 
 /** Throws UnreadableCredentials. */
-export function createKeyStore({ baileys, credentials, journal, onIdentity }: KeyStoreOptions): KeyStore {
+export function createKeyStore({ baileys, credentials, journal, onIdentity, onToken }: KeyStoreOptions): KeyStore {
   const memory = createMemory(credentials, decodeWith(baileys))
   const creds = readCreds(baileys, credentials)
   let step: Map<string, Map<string, unknown>> | undefined
@@ -82,6 +87,8 @@ export function createKeyStore({ baileys, credentials, journal, onIdentity }: Ke
         if (kind === LID_MAPPING && typeof value === 'string' && !id.endsWith(REVERSE_SUFFIX)) {
           onIdentity({ waId: id, lid: value })
         }
+        const giver = kind === TOKEN_KIND ? giverOf(id, value) : undefined
+        if (giver) onToken?.(withPhone(giver))
       }
     }
     return changes
@@ -123,6 +130,19 @@ export function createKeyStore({ baileys, credentials, journal, onIdentity }: Ke
     return changed?.has(id) ? changed.get(id) : memory.get(kind, id)
   }
 
+  function lidOf(waId: string | undefined): string | undefined {
+    return waId === undefined ? undefined : asText(memory.get(LID_MAPPING, waId))
+  }
+
+  function phoneOf(lid: string): string | undefined {
+    return asText(memory.get(LID_MAPPING, `${lid}${REVERSE_SUFFIX}`))
+  }
+
+  function withPhone(person: WhatsAppAddress): WhatsAppAddress {
+    const waId = person.lid && phoneOf(person.lid)
+    return waId ? { waId, ...person } : person
+  }
+
   return {
     creds,
     keys,
@@ -150,8 +170,13 @@ export function createKeyStore({ baileys, credentials, journal, onIdentity }: Ke
         },
       }
     },
-    lidOf: (waId) => asText(memory.get(LID_MAPPING, waId)),
-    phoneOf: (lid) => asText(memory.get(LID_MAPPING, `${lid}${REVERSE_SUFFIX}`)),
+    lidOf,
+    phoneOf,
+    tokenOf({ waId, lid = lidOf(waId) }) {
+      const stored = lid === undefined ? undefined : memory.get(TOKEN_KIND, `${lid}@lid`)
+      // Given when the LID of a number was not known yet.
+      return stored ?? (waId === undefined ? undefined : memory.get(TOKEN_KIND, `${waId}@s.whatsapp.net`))
+    },
     seal() {
       sealed = true
     },
