@@ -7,8 +7,9 @@ const FILE = new URL('../docs/configuration.md', import.meta.url)
 const text = `<!-- Made by \`npm run docs:config\` from src/app/config-variables.ts. Do not edit. -->
 # Configuration
 
-Mirante is configured by environment variables; \`mirante serve --help\` shows the same as flags, and a flag wins over a
-variable. An empty variable counts as absent. Everything that is wrong is told at once, and nothing is started.
+Mirante is configured by environment variables, which may also stand in a file \`.env\` where it is started (\`mirante init\` writes
+one). \`mirante serve --help\` shows the same as flags. A flag wins over a variable, a variable over the file. An empty variable
+counts as absent. Everything that is wrong is told at once, and nothing is started.
 
 Each variable marked *secret* may instead come from a file: put its path into the variable's name with \`_FILE\` at the end
 (\`DATABASE_URL_FILE=/run/secrets/database_url\`). A secret has no flag of its own, since arguments show in the process list;

@@ -8,7 +8,8 @@ export function ensureInstalled({ dev }) {
   const missing = missingPackages(dev)
   if (missing.length === 0) return
   console.error(`installing packages (${missing.length} missing) …`)
-  run(dev ? ['ci', '--include=dev'] : ['ci', '--omit=dev'])
+  // Warnings of packages about one another tell a user nothing that they could act upon; errors are shown.
+  run(['ci', dev ? '--include=dev' : '--omit=dev', '--loglevel=error', '--no-audit', '--no-fund'])
 }
 
 function missingPackages(dev) {

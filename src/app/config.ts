@@ -1,8 +1,9 @@
 /**
  * The only reader of the environment. Everything else gets its options as arguments. A flag wins over a variable, a variable
- * over its default; all that is wrong is told at once.
+ * over `.env` in the working directory, that over the default; all that is wrong is told at once.
  */
 import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
 import type { z } from 'zod'
 import { clientVariables, type Variable, variables } from './config-variables.js'
 import { EXIT } from './exit-codes.js'
@@ -44,17 +45,20 @@ export class ConfigError extends Error {
   }
 }
 
+/** Variables that are not in the environment may stand in this file of the working directory. */
+export const ENV_FILE = '.env'
+
 /** Text by variable name, as flags gave it. */
 export type Flags = Readonly<Record<string, string | undefined>>
 
 /** Where the value of a setting comes from. `absent`: nobody gave one and it has no default; what happens then is documented. */
-export type SettingSource = 'flag' | 'environment' | 'file' | 'default' | 'absent'
+export type SettingSource = 'flag' | 'environment' | 'env-file' | 'file' | 'default' | 'absent'
 
 /** One setting as it is in effect, or would be. */
 export interface Setting {
   readonly definition: Variable
   readonly source: SettingSource
-  /** Under which name it was given: `PORT`, `--port` or `DATABASE_URL_FILE=/run/secrets/url`. */
+  /** How it was given: `PORT`, `--port`, `PORT in .env` or `DATABASE_URL_FILE=/run/secrets/url`. */
   readonly from: string | undefined
   /** Undefined where it is absent or wrong. */
   readonly value: unknown
@@ -118,8 +122,9 @@ export function environmentWith(overrides: Environment, environment: Environment
 }
 
 function readAll(definitions: Readonly<Record<string, Variable>>, flags: Flags, environment: Environment) {
+  const envFile = readEnvFile(environment)
   const settings = Object.entries(definitions).map(([field, definition]) => {
-    const setting = readSetting(definition, flags, environment)
+    const setting = readSetting(definition, { flags, environment, envFile })
     return { field, setting }
   })
   const known = settings.filter(({ setting }) => setting.value !== undefined)
@@ -130,8 +135,27 @@ function readAll(definitions: Readonly<Record<string, Variable>>, flags: Flags, 
   }
 }
 
-function readSetting(definition: Variable, flags: Flags, environment: Environment): Setting {
-  const { source, from, text, problem } = findText(definition, flags, environment)
+/** None for an environment that was made up: it is all there is. */
+function readEnvFile(environment: Environment): Environment {
+  if (environment !== process.env) return {}
+  try {
+    return parseEnv(readFileSync(ENV_FILE, 'utf8'))
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return {}
+    const problem = `is there and cannot be read (${code})`
+    throw new ConfigError([{ variable: ENV_FILE, problem, example: `chmod 600 ${ENV_FILE}` }])
+  }
+}
+
+interface Sources {
+  readonly flags: Flags
+  readonly environment: Environment
+  readonly envFile: Environment
+}
+
+function readSetting(definition: Variable, sources: Sources): Setting {
+  const { source, from, text, problem } = findText(definition, sources)
   const found = { definition, source, from, value: undefined, problem }
   if (problem || text === undefined) return found
   const parsed = definition.schema.safeParse(text)
@@ -144,22 +168,31 @@ interface FoundText extends Pick<Setting, 'source' | 'from'> {
   readonly problem?: ConfigProblem | undefined
 }
 
-/** An empty variable counts as absent: that is how compose files and shells leave one out. */
-function findText(definition: Variable, flags: Flags, environment: Environment): FoundText {
+function findText(definition: Variable, { flags, environment, envFile }: Sources): FoundText {
   const { name } = definition
-  const fileVariable = `${name}_FILE`
-  const direct = flags[name] || environment[name]
-  const file = definition.secret && (flags[fileVariable] || environment[fileVariable])
-  const source = flags[name] ? 'flag' : 'environment'
-  if (direct && file) {
-    const problem = problemOf(definition, `is set, and so is ${fileVariable}: set one of them`)
-    return { source, from: name, problem }
-  }
-  if (direct) return { source, from: source === 'flag' ? asFlag(name) : name, text: direct }
-  if (file) return { source: 'file', from: `${fileVariable}=${file}`, ...readSecret(definition, file) }
+  const given = findGiven(definition, { ...environment, ...withoutEmpty(flags) })
+  if (given) return flags[name] ? { ...given, source: 'flag', from: asFlag(name) } : given
+  const inFile = findGiven(definition, envFile)
+  if (inFile) return { ...inFile, source: 'env-file', from: `${inFile.from} in ${ENV_FILE}` }
   const text = definition.default?.()
   return { source: text === undefined ? 'absent' : 'default', from: undefined, text }
 }
+
+/** An empty variable counts as absent: that is how compose files and shells leave one out. */
+function findGiven(definition: Variable, variables: Environment): FoundText | undefined {
+  const { name } = definition
+  const fileVariable = `${name}_FILE`
+  const direct = variables[name]
+  const file = definition.secret && variables[fileVariable]
+  if (direct && file) {
+    const problem = problemOf(definition, `is set, and so is ${fileVariable}: set one of them`)
+    return { source: 'environment', from: name, problem }
+  }
+  if (direct) return { source: 'environment', from: name, text: direct }
+  return file ? { source: 'file', from: `${fileVariable}=${file}`, ...readSecret(definition, file) } : undefined
+}
+
+const withoutEmpty = (flags: Flags): Flags => Object.fromEntries(Object.entries(flags).filter(([, value]) => value))
 
 const asFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 

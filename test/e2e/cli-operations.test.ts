@@ -1,12 +1,10 @@
 /** The commands of whoever runs Mirante: doctor, dlq, trigger, cluster, config explain. */
 
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { DEFAULT_TENANT_ID } from '../../src/features/tenants/tenant.js'
@@ -25,6 +23,7 @@ import {
   TEST_API_KEY,
 } from '../support/launch.js'
 import { pairByQr } from '../support/pair.js'
+import { atTerminal, hasScript } from '../support/terminal.js'
 import { startWebhookReceiver, type WebhookReceiver } from '../support/webhook-receiver.js'
 
 const ids = createIdGenerator()
@@ -192,28 +191,6 @@ function directoryWithWrongKey(): string {
   return directory
 }
 
-/** Gives a command a terminal of its own, and types when it has asked. */
-const SCRIPT = '/usr/bin/script'
-const MAIN = fileURLToPath(new URL('../../dist/src/main.js', import.meta.url))
-
-async function atTerminal(
-  args: readonly string[],
-  asks: RegExp,
-  typed: string,
-): Promise<{ code: unknown; output: string }> {
-  const command = [process.execPath, MAIN, ...args].join(' ')
-  const env = { PATH: process.env.PATH, SHELL: '/bin/bash', ...settings }
-  const child = spawn(SCRIPT, ['-qec', command, '/dev/null'], { env })
-  let output = ''
-  child.stdout.on('data', (data) => {
-    output += String(data)
-  })
-  const ended = new Promise((resolve) => child.once('close', resolve))
-  await eventually(() => asks.test(output), 'it asks')
-  child.stdin.write(typed)
-  return { code: await ended, output }
-}
-
 async function buryJob(): Promise<string> {
   const id: JobId = ids.next('job')
   const [event] = await db.query<{ id: string }>(
@@ -250,7 +227,7 @@ describe('dlq', () => {
     expect((await mirante('dlq', 'list', '--json').ended).stdout).toBe('')
   })
 
-  test.skipIf(!existsSync(SCRIPT)).each([
+  test.skipIf(!hasScript).each([
     ['y\r', 0, 'discarded'],
     ['n\r', 1, 'Nothing was done.'],
     ['\r', 1, 'Nothing was done.'],
@@ -259,7 +236,7 @@ describe('dlq', () => {
     ['\u0004', 1, 'Nothing was done.'],
   ])('on a terminal takes %j for an answer (skipped without script(1))', async (typed, code, said) => {
     const id = await buryJob()
-    const ended = await atTerminal(['dlq', 'discard', id], /\[y\/N\]/, typed)
+    const ended = await atTerminal(['dlq', 'discard', id], [[/\[y\/N\]/, typed]], { environment: settings })
     expect(ended).toEqual({ code, output: expect.stringContaining(said) })
     expect(ended.output).not.toMatch(/Warning|^ +at /m)
     expect((await mirante('dlq', 'list', '--json').ended).stdout.includes(id)).toBe(code !== 0)
@@ -285,7 +262,7 @@ describe('dlq', () => {
 describe('trigger', () => {
   test('without an endpoint says how to make one', async () => {
     const { code, stderr } = await mirante('trigger', 'webhook.tested').ended
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('POST /api/webhooks') })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('mirante webhooks add') })
   })
 
   test('sends a real event once more, under its own id, and makes none up', async () => {

@@ -1,8 +1,10 @@
 /** Runs a command of the built product as a person would, and hears what it says while it runs. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = fileURLToPath(new URL('../../dist/src/main.js', import.meta.url))
+/** What `mirante` is once it is installed. */
+export const MAIN = fileURLToPath(new URL('../../dist/src/main.js', import.meta.url))
 
 export interface Ended {
   readonly code: number | null
@@ -25,13 +27,19 @@ export interface CommandRunner {
   stopAll(): void
 }
 
-/** @param environment all that the command sees, besides PATH; asked at each run */
-export function commandRunner(environment: () => Readonly<Record<string, string>>): CommandRunner {
+/**
+ * @param environment all that the command sees, besides PATH; asked at each run
+ * @param directory where it runs; not where a developer's own .env may lie
+ */
+export function commandRunner(
+  environment: () => Readonly<Record<string, string>>,
+  directory: () => string = tmpdir,
+): CommandRunner {
   const running = new Set<ChildProcess>()
 
   function run(...args: readonly string[]): Command {
     const env = { PATH: process.env.PATH, ...environment() }
-    const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [MAIN, ...args], { env, cwd: directory(), stdio: ['ignore', 'pipe', 'pipe'] })
     running.add(child)
     const read = { stdout: '', stderr: '' }
     const looks = new Set<() => void>()

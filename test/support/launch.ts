@@ -145,7 +145,9 @@ export async function launchMirante(options: MiranteOptions = {}): Promise<Miran
 
   function run(): ChildProcess {
     const output = options.output ?? 'inherit'
-    return spawn(process.execPath, [...command], { env, stdio: ['ignore', output, output] })
+    // Not where a developer's own .env may lie; another command may have to be found from here.
+    const cwd = options.command ? undefined : directory
+    return spawn(process.execPath, [...command], { env, cwd, stdio: ['ignore', output, output] })
   }
 
   async function ready(timeoutMs = 60_000): Promise<void> {

@@ -29,6 +29,8 @@ export interface ApiClient {
   get<Answer>(path: string): Promise<Answer>
   /** All pages of a list, item by item. */
   list<Item>(path: string): AsyncGenerator<Item>
+  /** The same at once, for lists that are short. */
+  all<Item>(path: string): Promise<Item[]>
   /** With a key, the call may be repeated without doing it twice. */
   post<Answer>(path: string, body?: unknown, idempotencyKey?: string): Promise<Answer>
   /** Resolves when the stream is open: events from now on, or after this one. It ends when the connection does. */
@@ -100,6 +102,11 @@ export function createApiClient(url: string, apiKey: string, timeoutMs = TIMEOUT
     url: url.replace(/\/+$/, ''),
     get,
     list,
+    async all<Item>(path: string) {
+      const items: Item[] = []
+      for await (const item of list<Item>(path)) items.push(item)
+      return items
+    },
     async post<Answer>(path: string, body?: unknown, idempotencyKey?: string) {
       const response = await call(path, {
         method: 'POST',
@@ -132,7 +139,8 @@ export function createApiClient(url: string, apiKey: string, timeoutMs = TIMEOUT
         if (name === idOrName) return id
         names.push(name)
       }
-      throw new Error(`There is no instance called ${idOrName}.${didYouMean(idOrName, names)}`)
+      const known = didYouMean(idOrName, names) || ' See: mirante instances list, mirante instances create'
+      throw new Error(`There is no instance called ${idOrName}.${known}`)
     },
   }
 }

@@ -2,9 +2,22 @@
 import type { ArgsDef, ParsedArgs } from 'citty'
 import type { ExitCode } from '../exit-codes.js'
 
+/** Under which heading the help shows a command. */
+export const topics = {
+  start: 'Start here',
+  numbers: 'Numbers and messages',
+  events: 'Events and webhooks',
+  operation: 'Operation',
+} as const
+export type Topic = keyof typeof topics
+
 interface Meta {
   readonly name: string
   readonly description: string
+  /** Commands of a group have none of their own. */
+  readonly topic?: Topic
+  /** Whole lines, as one would type them. */
+  readonly examples?: readonly string[]
   /** Neither in the help nor in completions. */
   readonly hidden?: boolean
 }

@@ -1,14 +1,13 @@
 /** Finds the command, checks its arguments strictly, runs it, and turns what it throws into a sentence and an exit code. */
-import { parseArgs as parseStrictly, stripVTControlCharacters } from 'node:util'
-import { type ArgsDef, parseArgs, renderUsage } from 'citty'
-import { EXIT, type ExitCode, exitCodeOf, exitCodesInWords, UsageError } from '../exit-codes.js'
+import { parseArgs as parseStrictly } from 'node:util'
+import { type ArgsDef, parseArgs } from 'citty'
+import { EXIT, type ExitCode, exitCodeOf, UsageError } from '../exit-codes.js'
 import { sentenceOf } from '../start-failure.js'
 import { version } from '../version.js'
 import { type Command, type CommandGroup, isGroup } from './command.js'
 import { commands } from './commands.js'
 import { didYouMean } from './suggest.js'
-
-const ABOUT = 'A WhatsApp gateway that does not lose messages'
+import { commandUsage, groupUsage, overview } from './usage.js'
 
 /** Options of every command. */
 const common = {
@@ -27,8 +26,8 @@ export async function runCli(rawArgs: readonly string[]): Promise<ExitCode> {
 async function run(rawArgs: readonly string[]): Promise<ExitCode> {
   const [first, ...rest] = rawArgs
   if (first === '--version' || first === '-v') return print(version)
-  if (first === '--help' || first === '-h' || first === 'help') return print(await overview())
-  if (first === undefined) throw new UsageError(await overview())
+  if (first === '--help' || first === '-h' || first === 'help') return print(overview(commands))
+  if (first === undefined) throw new UsageError(overview(commands))
   const found = commands.find(({ meta }) => meta.name === first)
   if (!found) throw new UsageError(`There is no command ${first}.${suggestion(first, commands)} See: mirante --help`)
   if (isGroup(found)) return runInGroup(found, rest)
@@ -39,8 +38,8 @@ async function runInGroup(group: CommandGroup, rawArgs: readonly string[]): Prom
   const { name } = group.meta
   const [first, ...rest] = rawArgs
   const hint = `See: mirante ${name} --help`
-  if (first === '--help' || first === '-h') return print(await groupUsage(group))
-  if (first === undefined || first.startsWith('-')) throw new UsageError(await groupUsage(group))
+  if (first === '--help' || first === '-h') return print(groupUsage(group))
+  if (first === undefined || first.startsWith('-')) throw new UsageError(groupUsage(group))
   const command = group.commands.find(({ meta }) => meta.name === first)
   if (!command) throw new UsageError(`There is no ${name} ${first}.${suggestion(first, group.commands)} ${hint}`)
   return runCommand(command, `${name} ${first}`, rest)
@@ -48,7 +47,7 @@ async function runInGroup(group: CommandGroup, rawArgs: readonly string[]): Prom
 
 async function runCommand(command: Command, path: string, rest: readonly string[]): Promise<ExitCode> {
   if (command.passThrough) return command.run(parseArgs([], {}), rest, undefined)
-  if (asksForHelp(rest)) return print(await usage(command, path, { ...(await command.args()), ...common }))
+  if (asksForHelp(rest)) return print(await usage(command, path))
   const early = await command.early?.(rest)
   const args = { ...(await command.args()), ...common }
   check(path, args, rest)
@@ -119,34 +118,9 @@ function check(path: string, args: ArgsDef, rest: readonly string[]): void {
   }
 }
 
-const overview = async (): Promise<string> =>
-  `${withoutColour(
-    await renderUsage({
-      meta: { name: 'mirante', description: ABOUT, version },
-      subCommands: Object.fromEntries(commands.map((command) => [command.meta.name, { meta: command.meta }])),
-    }),
-  ).trimEnd()}\n\n${exitCodes()}`
-
-const groupUsage = async ({ meta, commands: members }: CommandGroup): Promise<string> =>
-  withoutColour(
-    await renderUsage(
-      {
-        meta: { ...meta, version },
-        subCommands: Object.fromEntries(members.map((command) => [command.meta.name, { meta: command.meta }])),
-      },
-      { meta: { name: 'mirante' } },
-    ),
-  )
-
-const usage = async ({ meta }: Command, path: string, args: ArgsDef): Promise<string> =>
-  `${withoutColour(
-    await renderUsage({ meta: { ...meta, name: path, version }, args }, { meta: { name: 'mirante' } }),
-  ).trimEnd()}\n\n${exitCodes()}`
-
-const exitCodes = (): string =>
-  `EXIT CODES\n\n${Object.entries(exitCodesInWords)
-    .map(([code, words]) => `  ${code.padStart(2)}  ${words}`)
-    .join('\n')}`
-
-/** Help is read in pagers and files as often as on a terminal, and says as much without. */
-const withoutColour = (text: string): string => stripVTControlCharacters(text)
+/** The demo's own database and port are no settings: it has a Mirante apart. */
+async function usage(command: Command, path: string): Promise<string> {
+  const args = { ...(await command.args()), ...common }
+  const settings = Object.keys((await import('./config-flags.js')).configFlags())
+  return commandUsage(command, path, args, new Set(path === 'demo' || path === 'init' ? [] : settings))
+}

@@ -37,26 +37,37 @@ export function inColumns(rows: readonly (readonly string[])[]): string[] {
 /** Asks before something that cannot be taken back. Where nobody can answer, it is a mistake in the arguments. */
 export async function confirm(question: string, yes: boolean | undefined): Promise<boolean> {
   if (yes) return true
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new UsageError(`${question} There is no terminal to ask on: add --yes to go ahead.`)
-  }
+  if (!hasTerminal()) throw new UsageError(`${question} There is no terminal to ask on: add --yes to go ahead.`)
+  return /^y(es)?$/i.test((await answerTo(`${question} [y/N] `)) ?? '')
+}
+
+/** Asks for a line; an empty one is the fallback. Undefined when it was refused by Ctrl-C or Ctrl-D. */
+export async function ask(question: string, fallback: string): Promise<string | undefined> {
+  const answer = await answerTo(`${question}${fallback && ` [${fallback}]`}: `)
+  return answer === '' ? fallback : answer
+}
+
+/** Whether a person can be asked. */
+export const hasTerminal = (): boolean => process.stdin.isTTY && process.stderr.isTTY
+
+async function answerTo(question: string): Promise<string | undefined> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    return /^y(es)?$/i.test((await answerOf(terminal, `${question} [y/N] `)).trim())
+    return (await answerOf(terminal, question))?.trim()
   } finally {
     terminal.close()
   }
 }
 
 /** Ctrl-C and Ctrl-D are answers too; readline itself would never come back from them. */
-function answerOf(terminal: Interface, question: string): Promise<string> {
+function answerOf(terminal: Interface, question: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const refuse = (): void => {
       note('')
-      resolve('')
+      resolve(undefined)
     }
     terminal.once('SIGINT', refuse)
-    terminal.once('close', () => resolve(''))
+    terminal.once('close', () => resolve(undefined))
     terminal.question(question).then(resolve, refuse)
   })
 }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { publicEventTypes } from '../../features/events/event.js'
 import { EXIT, type ExitCode, UsageError } from '../exit-codes.js'
 import { type ApiClient, type ConnectionArgs, clientFrom } from './api-client.js'
+import { chooseEndpoint } from './choose-endpoint.js'
 import { didYouMean } from './suggest.js'
 import { note, print, printJson } from './terminal.js'
 
@@ -10,12 +11,6 @@ interface TriggerArgs extends ConnectionArgs {
   readonly event: string
   readonly endpoint?: string | undefined
   readonly json?: boolean | undefined
-}
-
-interface Endpoint {
-  readonly id: string
-  readonly url: string
-  readonly enabled: boolean
 }
 
 interface Attempt {
@@ -90,18 +85,6 @@ async function sendAgain(client: ApiClient, endpoint: string, type: string): Pro
   throw new Error(
     `No ${type} has been sent to ${endpoint} lately, and none is made up. Let one happen (mirante demo has a simulated WhatsApp), or send the test event: mirante trigger ${TEST_EVENT}`,
   )
-}
-
-async function chooseEndpoint(client: ApiClient, wanted: string | undefined): Promise<string> {
-  if (wanted !== undefined) return encodeURIComponent(wanted)
-  const endpoints: Endpoint[] = []
-  for await (const endpoint of client.list<Endpoint>('/api/webhooks')) if (endpoint.enabled) endpoints.push(endpoint)
-  const [only, ...others] = endpoints
-  if (!only)
-    throw new Error('There is no enabled webhook endpoint. Register one: POST /api/webhooks {"url": "https://…"}')
-  if (others.length === 0) return only.id
-  const choice = endpoints.map(({ id, url }) => `\n  ${id}  ${url}`).join('')
-  throw new UsageError(`There are several endpoints; name one with --endpoint:${choice}`)
 }
 
 /** Until a try is over, however it went, or it is known to wait for long. */

@@ -44,10 +44,11 @@ export async function replayEvent(
   tx: Tx,
   { jobs, ids }: Pick<ReplayDeps, 'jobs' | 'ids'>,
   endpoint: EndpointKey,
-  eventId: EventId,
+  { eventId, dryRun }: { readonly eventId: EventId; readonly dryRun: boolean },
 ): Promise<number | undefined> {
   const target = await findReplayedEvent(tx, endpoint, eventId)
   if (!target) return undefined
+  if (dryRun) return 1
   await redeliver(tx, { jobs, ids }, [target])
   return 1
 }
@@ -57,14 +58,14 @@ export async function replayRange(
   tx: Tx,
   jobs: Pick<Jobs, 'enqueue'>,
   endpoint: EndpointKey,
-  wanted: Pick<ReplayRange, 'since' | 'until' | 'onlyFailed'>,
+  { dryRun, ...wanted }: Pick<ReplayRange, 'since' | 'until' | 'onlyFailed'> & { readonly dryRun: boolean },
 ): Promise<number> {
   const { tenantId } = endpoint
   const last = await lastSequence(tx, tenantId)
   const after = await positionBefore(tx, tenantId, wanted.since.getTime() - TIME_SPREAD_MS, last)
   const range = { ...endpoint, ...wanted, after, last }
   const count = await countReplayed(tx, range, MAX_REPLAYED + 1)
-  if (count === 0 || count > MAX_REPLAYED) return count
+  if (dryRun || count === 0 || count > MAX_REPLAYED) return count
   const id = randomUUID()
   await insertReplay(tx, { ...range, id })
   await jobs.enqueue(tx, { kind: 'replay-deliveries', tenantId, id })

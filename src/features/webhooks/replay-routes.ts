@@ -27,6 +27,7 @@ const replayBody = z
     onlyFailed: z.boolean().optional().meta({
       description: 'Only events whose delivery to this endpoint was given up, or waits for another try.',
     }),
+    dryRun: z.boolean().optional().meta({ description: 'Only count: nothing is delivered.' }),
   })
   .superRefine(({ eventId, since, until, onlyFailed }, context) => {
     const refuse = (field: string, message: string) => context.addIssue({ code: 'custom', path: [field], message })
@@ -41,12 +42,12 @@ const replayBody = z
     examples: [
       { eventId: 'evt_01J8Z3V9K7QW5XN2M4T6R8Y0BC' },
       { since: '2026-11-20T08:00:00Z', until: '2026-11-20T12:00:00Z' },
-      { onlyFailed: true, since: '2026-11-18T00:00:00Z' },
+      { onlyFailed: true, since: '2026-11-18T00:00:00Z', dryRun: true },
     ],
   })
 
 const replayAnswer = z
-  .object({ count: z.int().meta({ description: 'How many events are delivered again.' }) })
+  .object({ count: z.int().meta({ description: 'How many events are delivered again, or would be.' }) })
   .meta({ examples: [{ count: 42 }] })
 
 export function replayRoutes({ db, jobs, clock, ids }: ReplayRoutesDeps): (app: App) => void {
@@ -61,25 +62,25 @@ export function replayRoutes({ db, jobs, clock, ids }: ReplayRoutesDeps): (app: 
           description: `One event by its id, a range of time, or all that failed since. Each is delivered under its own \`webhook-id\`, with the body it had, a new timestamp and a new signature. A range is gone through step by step, in the order of the events; how far it has come shows in the endpoint's deliveries. At most ${MAX_REPLAYED.toLocaleString('en-US')} events at once.`,
           params: z.object({ id: idParam('whe') }),
           body: replayBody,
-          response: { 202: replayAnswer },
+          response: { 200: replayAnswer.meta({ description: 'Counted only.' }), 202: replayAnswer },
         },
       },
       async (request, reply) => {
         const { tenantId } = request.auth
-        const { eventId, since, until, onlyFailed = false } = request.body
+        const { eventId, since, until, onlyFailed = false, dryRun = false } = request.body
         const endpoint = { tenantId, endpointId: request.params.id }
         const now = new Date(clock.now())
         if (since !== undefined && since > now) throw refused('since', 'Nothing was recorded in the future.')
         const count = await db.tenantTx(tenantId, async (tx) => {
           const { enabled } = existing(await findEndpoint(tx, tenantId, endpoint.endpointId))
           if (!enabled) throw new AppError('conflict', { detail: 'The endpoint is disabled: enable it first.' })
-          if (eventId !== undefined) return replayEvent(tx, { jobs, ids }, endpoint, eventId)
+          if (eventId !== undefined) return replayEvent(tx, { jobs, ids }, endpoint, { eventId, dryRun })
           // The schema has made sure that there is one.
-          return replayRange(tx, jobs, endpoint, { since: since ?? now, until: until ?? now, onlyFailed })
+          return replayRange(tx, jobs, endpoint, { since: since ?? now, until: until ?? now, onlyFailed, dryRun })
         })
         if (count === undefined) throw noSuchEvent()
         if (count > MAX_REPLAYED) throw refused('since', `More than ${MAX_REPLAYED} events: choose a shorter range.`)
-        return reply.code(202).send({ count })
+        return reply.code(dryRun ? 200 : 202).send({ count })
       },
     )
   }

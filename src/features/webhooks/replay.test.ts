@@ -44,6 +44,20 @@ describe('a replay', () => {
     expect(await bench.deliveriesOf(endpoint)).toHaveLength(1)
   })
 
+  it('that is a dry run counts, and delivers nothing', async () => {
+    const endpoint = await bench.register()
+    await bench.work()
+    const since = await now()
+    const eventId = publicId('evt', await world.recordEvent({ data: { text: 'once' } }))
+    await bench.deliveryOf(endpoint, 1)
+    for (const wanted of [{ eventId }, { since }]) {
+      const { status, body } = await replay(endpoint, { ...wanted, dryRun: true })
+      expect({ status, body }).toEqual({ status: 200, body: { count: 1 } })
+    }
+    await bench.quiet()
+    expect(bench.receiver.verified).toHaveLength(1)
+  })
+
   it('of one event goes to that endpoint only, whatever its filters say', async () => {
     const endpoint = await bench.register({ url: bench.receiver.at('/a'), events: ['message.read'] })
     await bench.register({ url: bench.receiver.at('/b'), events: ['message.read'] })

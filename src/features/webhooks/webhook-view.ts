@@ -152,12 +152,15 @@ export const viewDelivery = (delivery: Delivery): z.infer<typeof deliveryView> =
   settledAt: delivery.settledAt?.toISOString() ?? null,
 })
 
+/** The attempts may have been read a moment later than the delivery: one that it does not count yet is left out. */
 export const viewDeliveryWithAttempts = (
   delivery: Delivery,
   attempts: readonly Attempt[],
 ): z.infer<typeof deliveryWithAttempts> => ({
   ...viewDelivery(delivery),
-  attempts: attempts.map((attempt) => ({ ...attempt, startedAt: attempt.startedAt.toISOString() })),
+  attempts: attempts
+    .filter(({ number }) => number <= delivery.attemptCount)
+    .map((attempt) => ({ ...attempt, startedAt: attempt.startedAt.toISOString() })),
 })
 
 /** Describes `webhook.*` events: which endpoint, and what was recorded of it. */
