@@ -3,7 +3,7 @@
  * AES-256-GCM blobs. The additional data names tenant, instance, kind and id, so a blob that was moved to another row does
  * not open. Blob: version (1 byte) | IV (12) | tag (16) | ciphertext. Any failure to open throws: fail closed.
  */
-import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto'
 
 const BLOB_VERSION = 1
 const IV_BYTES = 12
@@ -30,7 +30,7 @@ export function open(key: Buffer, blob: Uint8Array, additionalData: string): Buf
 
 export const newKey = (): Buffer => randomBytes(KEY_BYTES)
 
-export const sha256 = (data: string | Uint8Array): Buffer => createHash('sha256').update(data).digest()
+export const sha256 = (data: string | Uint8Array): Buffer => hash('sha256', data, 'buffer')
 
 export const hmacSha256 = (key: Uint8Array, data: string | Uint8Array): Buffer =>
   createHmac('sha256', key).update(data).digest()

@@ -46,6 +46,17 @@ export interface IdGenerator {
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const ENCODED_LENGTH = 26
 const ENTROPY_BYTES = 4_096
+/** Twenty bits are five hexadecimal digits and four of ours: so ids are converted in pieces, without big numbers. */
+const HEX_PER_PIECE = 5
+const DIGITS_PER_PIECE = 4
+/** The 128 bits in whole pieces have so many leading zeros. */
+const PADDING = { hex: 3, digits: 2 }
+/** Every pair of digits, by the ten bits that it stands for. */
+const DIGIT_PAIRS: readonly string[] = [...ALPHABET].flatMap((high) => [...ALPHABET].map((low) => high + low))
+/** What a digit stands for, by its character code in either case; -1: none of ours. */
+const DIGIT_VALUES: readonly number[] = Array.from({ length: 128 }, (_, code) =>
+  ALPHABET.indexOf(String.fromCharCode(code).toUpperCase()),
+)
 const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /**
@@ -55,56 +66,63 @@ const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 export function createIdGenerator(now: () => number = Date.now): IdGenerator {
   let lastMs = -1
   let counter = 0
-  // Drawn in bulk: a draw costs as much for eight bytes as for thousands.
-  let entropy = Buffer.alloc(0)
+  // Drawn in bulk: a draw costs as much for eight bytes as for thousands. Hexadecimal digits, of which `used` are gone.
+  let entropy = ''
+  let used = 0
   return {
     next<Prefix extends IdPrefix>(_prefix: Prefix): IdOf<Prefix> {
       const ms = Math.max(now(), lastMs)
-      counter = ms === lastMs ? counter + 1 : draw(2).readUInt16BE() & 0x7ff
+      counter = ms === lastMs ? counter + 1 : Number.parseInt(draw(4), 16) & 0x7ff
       lastMs = ms
       if (counter > 0xfff) {
         lastMs += 1
         counter = 0
       }
-      return formatUuid(lastMs, counter, draw(8)) as IdOf<Prefix>
+      return formatUuid(lastMs, counter, draw(16)) as IdOf<Prefix>
     },
   }
 
-  function draw(bytes: number): Buffer {
-    if (entropy.length < bytes) entropy = randomBytes(ENTROPY_BYTES)
-    const drawn = entropy.subarray(0, bytes)
-    entropy = entropy.subarray(bytes)
-    return drawn
+  function draw(digits: number): string {
+    if (entropy.length - used < digits) {
+      entropy = randomBytes(ENTROPY_BYTES).toString('hex')
+      used = 0
+    }
+    used += digits
+    return entropy.slice(used - digits, used)
   }
 }
 
 /** The lowest id that can have been made at this time: where to begin in an order of ids. */
 export const firstIdAt = <Prefix extends IdPrefix>(_prefix: Prefix, ms: number): IdOf<Prefix> =>
-  formatUuid(Math.max(0, ms), 0, Buffer.alloc(8)) as IdOf<Prefix>
+  formatUuid(Math.max(0, ms), 0, '0'.repeat(16)) as IdOf<Prefix>
 
 /** `018f…-uuid` → `msg_01J…`. */
 export function publicId<Prefix extends IdPrefix>(prefix: Prefix, id: IdOf<Prefix>): string {
-  let value = BigInt(`0x${id.replaceAll('-', '')}`)
-  let text = ''
-  for (let digit = 0; digit < ENCODED_LENGTH; digit++) {
-    text = ALPHABET.charAt(Number(value & 31n)) + text
-    value >>= 5n
+  const hex = '0'.repeat(PADDING.hex) + id.replaceAll('-', '')
+  let digits = ''
+  for (let at = 0; at < hex.length; at += HEX_PER_PIECE) {
+    const bits = Number.parseInt(hex.slice(at, at + HEX_PER_PIECE), 16)
+    digits += `${DIGIT_PAIRS[bits >> 10]}${DIGIT_PAIRS[bits & 0x3ff]}`
   }
-  return `${prefix}_${text}`
+  return `${prefix}_${digits.slice(PADDING.digits)}`
 }
 
 /** `msg_01J…` → the UUID, or undefined when the text is not an id with that prefix. Case does not matter. */
 export function parseId<Prefix extends IdPrefix>(prefix: Prefix, text: string): IdOf<Prefix> | undefined {
-  if (!text.startsWith(`${prefix}_`)) return undefined
-  const digits = text.slice(prefix.length + 1).toUpperCase()
-  if (digits.length !== ENCODED_LENGTH || digits.charAt(0) > '7') return undefined
-  let value = 0n
-  for (const digit of digits) {
-    const index = ALPHABET.indexOf(digit)
-    if (index < 0) return undefined
-    value = (value << 5n) | BigInt(index)
+  if (!text.startsWith(`${prefix}_`) || text.length !== prefix.length + 1 + ENCODED_LENGTH) return undefined
+  const digits = '0'.repeat(PADDING.digits) + text.slice(prefix.length + 1)
+  if (digits.charAt(PADDING.digits) > '7') return undefined
+  let hex = ''
+  for (let at = 0; at < digits.length; at += DIGITS_PER_PIECE) {
+    let bits = 0
+    for (let offset = 0; offset < DIGITS_PER_PIECE; offset++) {
+      const value = DIGIT_VALUES[digits.charCodeAt(at + offset)] ?? -1
+      if (value < 0) return undefined
+      bits = (bits << 5) | value
+    }
+    hex += bits.toString(16).padStart(HEX_PER_PIECE, '0')
   }
-  return hexToUuid(value.toString(16).padStart(32, '0')) as IdOf<Prefix>
+  return hexToUuid(hex.slice(PADDING.hex)) as IdOf<Prefix>
 }
 
 /** Trusts a UUID that came from our own database. Throws on anything else: a wrong column is a bug. */
@@ -113,11 +131,12 @@ export function idFromColumn<Prefix extends IdPrefix>(_prefix: Prefix, uuid: str
   return uuid as IdOf<Prefix>
 }
 
-function formatUuid(ms: number, randA: number, tail: Buffer): string {
+/** `tail`: sixteen hexadecimal digits. */
+function formatUuid(ms: number, randA: number, tail: string): string {
   const time = ms.toString(16).padStart(12, '0')
   const version = (0x7000 | randA).toString(16)
-  tail[0] = ((tail[0] ?? 0) & 0x3f) | 0x80
-  return hexToUuid(time + version + tail.toString('hex'))
+  const variant = (0x8 | (Number.parseInt(tail.charAt(0), 16) & 0x3)).toString(16)
+  return hexToUuid(time + version + variant + tail.slice(1))
 }
 
 function hexToUuid(hex: string): string {

@@ -93,7 +93,8 @@ export function messageRoutes({ db, queue, news }: MessageRoutesDeps): (app: App
       },
       async (request, reply) => {
         const { tenantId } = request.auth
-        const { instanceId, metadata, to, context, ...content } = { ...toNobody, ...request.body }
+        const { instanceId, metadata, to, context } = { ...toNobody, ...request.body }
+        const content = contentOf(request.body)
         const { answer, replayed } = await queue.queue({
           tenantId,
           instanceId,
@@ -154,6 +155,10 @@ export function messageRoutes({ db, queue, news }: MessageRoutesDeps): (app: App
     return acknowledged ?? findStatus(db, tenantId, messageId)
   }
 }
+
+/** The content of a request: its type, and the member that this names. */
+const contentOf = (body: z.infer<typeof sendBody>): OutboundContent =>
+  ({ type: body.type, [body.type]: body[body.type as never] }) as unknown as OutboundContent
 
 /** The message that the content is about, if it is about one. */
 function messageIdOf(content: OutboundContent): MessageId | undefined {

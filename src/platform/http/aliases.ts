@@ -39,6 +39,8 @@ const singular = /^(\/api)?\/instance(?=[/?]|$)/
 
 /** The canonical form of a request's path and query. Pure. */
 export function canonicalUrl(url: string): string {
+  // Nearly all requests: canonical as they are.
+  if (url.startsWith('/api/') && !url.startsWith('/api/instance')) return url
   if (notAliases.some((path) => url === path || url.startsWith(`${path}?`) || url.startsWith(`${path}/`))) return url
   return url.replace(singular, '/api/instances').replace(bare, '/api/$1')
 }

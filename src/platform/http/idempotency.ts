@@ -65,11 +65,13 @@ function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`
   // What says itself how it is written (a date that a schema made) is written so.
   if (typeof value !== 'object' || value === null || 'toJSON' in value) return JSON.stringify(value) ?? ''
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`)
-  return `{${members.join()}}`
+  const object = value as Readonly<Record<string, unknown>>
+  let members = ''
+  for (const name of Object.keys(object).sort()) {
+    if (object[name] === undefined) continue
+    members += `${members === '' ? '' : ','}${JSON.stringify(name)}:${canonicalJson(object[name])}`
+  }
+  return `{${members}}`
 }
 
 const identitySlot = Symbol('idempotency identity')
@@ -88,28 +90,40 @@ export function addIdempotency(app: App, options: IdempotencyOptions): void {
   app.decorateRequest(identitySlot, null)
   app.decorateRequest(claimSlot, null)
 
+  // The hooks answer by `done` where there is nothing to wait for: most requests have no stored answer.
+
   // Before validation, so that the fingerprint is of what was sent and not of what the schema made of it.
-  app.addHook('preValidation', async (request: FastifyRequest) => {
+  app.addHook('preValidation', (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
     if (isStored(request)) (request as Slotted)[identitySlot] = readIdempotency(request)
+    done()
   })
 
   // After validation, so that a request that never had a chance does not use up its key.
-  app.addHook('preHandler', async (request: FastifyRequest, reply: FastifyReply) => {
+  app.addHook('preHandler', (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
     const identity = (request as Slotted)[identitySlot]
-    if (!identity) return
-    const key = await claimKey(db, request.auth.tenantId, identity)
-    if (key.state === 'running') throw new AppError('idempotency_in_progress')
-    if (key.state === 'reused') throw new AppError('idempotency_key_reused')
-    if (key.state === 'answered') return replay(request, reply, identity, key)
-    ;(request as Slotted)[claimSlot] = key.claim
+    if (!identity) return done()
+    claim(request, reply, identity).then((isFirst) => isFirst && done(), done)
   })
 
   // The answer is kept before it leaves: who has seen it will see it again.
-  app.addHook('onSend', async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
+  app.addHook('onSend', (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: () => void) => {
     const claim = (request as Slotted)[claimSlot]
-    if (claim) await settle(request, reply, claim, payload)
-    return payload
+    if (!claim) return done()
+    settle(request, reply, claim, payload).then(done, done)
   })
+
+  /** False when the request is answered already: then it goes no further. */
+  async function claim(request: FastifyRequest, reply: FastifyReply, identity: RequestIdentity): Promise<boolean> {
+    const key = await claimKey(db, request.auth.tenantId, identity)
+    if (key.state === 'running') throw new AppError('idempotency_in_progress')
+    if (key.state === 'reused') throw new AppError('idempotency_key_reused')
+    if (key.state === 'answered') {
+      await replay(request, reply, identity, key)
+      return false
+    }
+    ;(request as Slotted)[claimSlot] = key.claim
+    return true
+  }
 
   async function replay(
     request: FastifyRequest,

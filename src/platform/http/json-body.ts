@@ -10,7 +10,7 @@ export const MAX_ARRAY = 1_000
 
 /** An empty body is no body: many clients announce JSON on every POST. Throws `invalid_json` or `invalid_request`. */
 export function parseJsonBody(text: string): unknown {
-  if (text.trim() === '') return undefined
+  if (!/\S/.test(text)) return undefined
   const value = parse(text)
   const excess = findExcess(value)
   if (excess) throw new AppError('invalid_request', { errors: [excess] })
@@ -43,7 +43,8 @@ function findExcess(root: unknown): FieldError | undefined {
     if (Array.isArray(value) && value.length > MAX_ARRAY) {
       return { pointer: jsonPointer(path), detail: `More than ${MAX_ARRAY} items.` }
     }
-    for (const [key, child] of Object.entries(value)) {
+    for (const key of Object.keys(value)) {
+      const child = (value as Readonly<Record<string, unknown>>)[key]
       if (key === '__proto__') return { pointer: jsonPointer([...path, key]), detail: 'This name is not allowed.' }
       if (typeof child === 'object' && child !== null)
         open.push({ value: child, depth: depth + 1, path: [...path, key] })

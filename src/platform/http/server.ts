@@ -5,7 +5,6 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
-import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { type FastifyRequest, fastify, type RouteOptions } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
@@ -17,6 +16,7 @@ import { type Authenticate, addAuthentication } from './auth.js'
 import { addDraining } from './draining.js'
 import { addIdempotency, type IdempotencyOptions } from './idempotency.js'
 import { parseJsonBody } from './json-body.js'
+import { bringsBody, watchBodies } from './late-bodies.js'
 import { addDocs, type WebhookOperations } from './openapi.js'
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem, toAppError } from './problem.js'
 import type { App, Scope } from './route.js'
@@ -80,10 +80,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   setMaxListeners(0, draining.signal)
   addDraining(app, draining.signal)
   app.addHook('onRoute', declare)
-  app.addHook('onSend', async (_request, reply, payload) => {
+  // Hooks of every request answer by `done`: each promise costs a turn of the microtasks.
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     // Idle connections cannot be told apart from ones about to be used: ask each client to leave with its answer.
     if (draining.signal.aborted) reply.header('connection', 'close')
-    return payload
+    done()
   })
   addAuthentication(app, authenticate)
   addIdempotency(app, { ...idempotency, logger })
@@ -154,24 +155,25 @@ function createApp(options: HttpServerOptions): App {
     },
   })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, async (_request: FastifyRequest, body: string) =>
-    parseJsonBody(body),
+  // What it throws is answered as an error of the request.
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (_request, body, done) =>
+    done(null, parseJsonBody(body)),
   )
-  app.addHook('onRequest', async (request, reply) => {
-    if (!request.routeOptions.config.slowBody) endWhenLate(request.raw, requestWithinMs)
+  const awaited = watchBodies(requestWithinMs, ({ socket }) =>
+    answerBrokenRequest({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, socket),
+  )
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!request.routeOptions.config.slowBody && bringsBody(request.raw)) awaited.add(request.raw)
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff')
+    done()
   })
+  // The body is here, and parsed.
+  app.addHook('preValidation', (request, _reply, done) => {
+    awaited.delete(request.raw)
+    done()
+  })
+  app.addHook('onClose', async () => awaited.stop())
   return app
-}
-
-/** Node's own timeout is the same for all routes, so it is the one of uploads: here is that of the others. */
-function endWhenLate(request: IncomingMessage, withinMs: number): void {
-  if (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) return
-  const timer = setTimeout(() => {
-    if (!request.complete) answerBrokenRequest({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, request.socket)
-  }, withinMs)
-  timer.unref()
-  request.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer))
 }
 
 /** Connections that have not brought a request yet. Node does not count them as idle, and would wait for them. */
@@ -192,7 +194,7 @@ function traceIdOf(traceparent: string | string[] | undefined): string {
 }
 
 function addRequestLog(app: App, logger: Logger): void {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     logger.debug('HTTP', 'answered', {
       traceId: request.id,
       method: request.method,
@@ -200,6 +202,7 @@ function addRequestLog(app: App, logger: Logger): void {
       status: reply.statusCode,
       durationMs: Math.round(reply.elapsedTime),
     })
+    done()
   })
 }
 

@@ -44,6 +44,7 @@ const DEFAULT_LOGOUT_MS = 8_000
 const DEFAULT_HEAL_MS = 20_000
 const WHATSAPP_ID_PREFIX = '3EB0'
 const WHATSAPP_ID_DIGITS = 18
+const HEX_DIGITS = '0123456789ABCDEF'
 
 export function createBaileysProvider(options: BaileysOptions): Provider {
   const { clock, random, hooks } = options
@@ -76,8 +77,9 @@ export function createBaileysProvider(options: BaileysOptions): Provider {
       }
     },
     newWhatsappId() {
-      const digits = Array.from({ length: WHATSAPP_ID_DIGITS }, () => Math.floor(random() * 16).toString(16))
-      return WHATSAPP_ID_PREFIX + digits.join('').toUpperCase()
+      let id = WHATSAPP_ID_PREFIX
+      for (let digit = 0; digit < WHATSAPP_ID_DIGITS; digit++) id += HEX_DIGITS.charAt(Math.floor(random() * 16))
+      return id
     },
     async readRaw(payload) {
       const { envelope, plaintext } = decodeRaw(payload)
