@@ -59,9 +59,14 @@ export async function claimHeads(
           and exists (select from unhurried)
         order by head_due_at limit ${limit} for update skip locked
       ), head as materialized (
-        select m.id, m.epoch, m.first_try_at
-        from due join message m on m.chat_id = due.chat_id and m.chat_seq = due.head_seq
-        where m.chat_id = any (array(select chat_id from due)) and m.chat_seq = any (array(select head_seq from due))
+        select m.id, m.epoch, m.first_try_at from message m
+        where m.id = any (array(
+          -- The first of the lane from the head on, which is the head: only the lane's index has them in this order, so no
+          -- plan can look for it among all messages of the chat.
+          select next.id from due cross join lateral (
+            select id, chat_seq from message where chat_id = due.chat_id and chat_seq >= due.head_seq
+            order by chat_seq limit 1) next
+          where next.chat_seq = due.head_seq))
         order by m.id for update of m
       ), claimed as (
         update message m set
