@@ -52,7 +52,10 @@ const DIGITS_PER_PIECE = 4
 /** The 128 bits in whole pieces have so many leading zeros. */
 const PADDING = { hex: 3, digits: 2 }
 /** Every pair of digits, by the ten bits that it stands for. */
-const DIGIT_PAIRS: readonly string[] = [...ALPHABET].flatMap((high) => [...ALPHABET].map((low) => high + low))
+const DIGIT_PAIRS: readonly string[] = Array.from(
+  { length: ALPHABET.length ** 2 },
+  (_, bits) => ALPHABET.charAt(bits >> 5) + ALPHABET.charAt(bits & 31),
+)
 /** What a digit stands for, by its character code in either case; -1: none of ours. */
 const DIGIT_VALUES: readonly number[] = Array.from({ length: 128 }, (_, code) =>
   ALPHABET.indexOf(String.fromCharCode(code).toUpperCase()),
