@@ -28,9 +28,12 @@ import { scopes } from '../../src/platform/http/route.js'
 import { createHttpServer } from '../../src/platform/http/server.js'
 import { createJobs } from '../../src/platform/jobs/create-jobs.js'
 import { createPostgresDispatcher } from '../../src/platform/jobs/dispatch/postgres.js'
+import type { JobHandler } from '../../src/platform/jobs/jobs.js'
 import { createTestDatabase } from './database.js'
 import { eventually } from './eventually.js'
 import { buildTenant } from './factories.js'
+
+const HOUR_MS = 3_600_000
 
 export interface ApiAnswer {
   readonly status: number
@@ -168,7 +171,7 @@ export async function createWebhookWorld({
     const system = createJobSystem()
     system.work('fan-out', createFanOut({ ...common, jobs: system, show }))
     const deliver = { ...common, jobs: system, egress, dataKeys, show, gate: createDeliveryGate(common), ...overrides }
-    system.work('deliver-webhook', createDeliverWebhook(deliver))
+    system.work('deliver-webhook', notByItself(createDeliverWebhook(deliver)))
     system.work('release-deliveries', createReleaseDeliveries({ ...common, jobs: system }))
     system.work('replay-deliveries', createReplayDeliveries({ ...common, jobs: system }))
     await system.runner.start()
@@ -190,6 +193,14 @@ export async function createWebhookWorld({
     await db.execute(sql`
       with due as (update job set due_at = now() where state = 'ready' returning kind)
       select pg_notify('mirante_job', kind) from (select distinct kind from due) k`)
+  }
+}
+
+/** The second try is due in seconds, and a busy machine may need them for a test's next line: only `makeDue` brings it. */
+function notByItself(handler: JobHandler): JobHandler {
+  return async (job, signal) => {
+    const fate = await handler(job, signal)
+    return fate.fate === 'retry' ? { ...fate, afterMs: Math.max(fate.afterMs ?? 0, HOUR_MS) } : fate
   }
 }
 
