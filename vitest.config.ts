@@ -9,8 +9,8 @@ export default defineConfig({
     maxWorkers: 3,
     // Bounds against hanging, not expectations: a busy machine may take many times longer than usual. What waits for a
     // condition gives up earlier, and says what it saw.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     expect: { poll: { timeout: 60_000 } },
   },
 })

@@ -59,3 +59,28 @@ function behind(real: OpenJournal): OpenJournal {
     abandon: () => real.abandon(),
   }
 }
+
+/** Keeps everything up to the first pre-keys, and then nothing: as if it always died between the wire and the write. */
+export function losesPreKeys(real: JournalWriter): JournalWriter {
+  return { open: async (fence, owner) => untilPreKeys(await real.open(fence, owner)) }
+}
+
+function untilPreKeys(real: OpenJournal): OpenJournal {
+  let isOver = false
+  return {
+    append(entry) {
+      isOver ||= entry.changes?.some(({ kind }) => kind === 'pre-key') ?? false
+      return isOver ? real.tail : real.append(entry)
+    },
+    get tail() {
+      return real.tail
+    },
+    get durable() {
+      return real.durable
+    },
+    whenDurable: (position) => real.whenDurable(position),
+    failed: real.failed,
+    close: () => real.close(),
+    abandon: () => real.abandon(),
+  }
+}

@@ -1,5 +1,5 @@
 /**
- * Mirante that ends itself with SIGKILL at a crash point. `crash-process.ts [--written-later]`, configured like `serve`.
+ * Mirante that ends itself with SIGKILL at a crash point. `crash-process.ts [--written-later|--loses-pre-keys]`, configured like `serve`.
  * It is armed by the file `arm.json` in its data directory, read at the start and at each SIGUSR2, and then removed; what
  * it died of it leaves in `crashed.json`.
  */
@@ -7,7 +7,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readConfig } from '../../src/app/config.js'
 import { serveComposed } from '../support/serve-composed.js'
-import { writtenLater } from './broken-promises.js'
+import { losesPreKeys, writtenLater } from './broken-promises.js'
 import type { Arming } from './crash-world.js'
 
 const directory = readConfig().dataDirectory
@@ -20,6 +20,7 @@ process.on('SIGUSR2', arm)
 await serveComposed({
   crashPoint,
   ...(process.argv.includes('--written-later') ? { journals: writtenLater } : {}),
+  ...(process.argv.includes('--loses-pre-keys') ? { journals: losesPreKeys } : {}),
 })
 
 function arm(): void {

@@ -38,7 +38,7 @@ it('reads with keys that were handed out just before it died, since they are dur
 })
 
 it('gets what was encrypted for a lost key in the end: it asks for it again, with a new key', async () => {
-  await dieHandingOutPreKeys(['--written-later'])
+  await dieHandingOutPreKeys(['--loses-pre-keys'])
   const mirante = await live([])
   const [anna = '', bruno = ''] = contacts(2)
   await simulator.phones.send(anna, ACCOUNT, 'first')
@@ -70,7 +70,7 @@ async function live(flags: readonly string[]): Promise<MiranteProcess> {
   const mirante = await launchMirante({
     simulator,
     command: ['--import', 'tsx', crashProcess, ...flags],
-    env: { DATABASE_URL: database.url, LEASE_TTL_MS: '3000', LOG_LEVEL: 'error' },
+    env: { DATABASE_URL: database.url, LEASE_TTL_MS: '15000', LOG_LEVEL: 'error' },
   })
   running.push(mirante)
   const { body } = await mirante.api('GET', '/api/instances')

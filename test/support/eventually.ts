@@ -2,7 +2,7 @@
 export async function eventually(
   condition: () => Promise<boolean> | boolean,
   what: string,
-  timeoutMs = 60_000,
+  timeoutMs = 120_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs
   let lastError: unknown

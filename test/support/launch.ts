@@ -150,7 +150,7 @@ export async function launchMirante(options: MiranteOptions = {}): Promise<Miran
     return spawn(process.execPath, [...command], { env, cwd, stdio: ['ignore', output, output] })
   }
 
-  async function ready(timeoutMs = 60_000): Promise<void> {
+  async function ready(timeoutMs = 120_000): Promise<void> {
     const deadline = performance.now() + timeoutMs
     while (performance.now() < deadline) {
       const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined)

@@ -12,9 +12,13 @@ export async function pairByQr(
   const created = await mirante.api('POST', '/api/instances', { body: { name } })
   if (created.status !== 201) throw new Error(`cannot create an instance: ${JSON.stringify(created.body)}`)
   const { id } = created.body
-  const shown = await mirante.api('GET', `/api/instances/${id}/qr`)
-  if (!shown.body.qr) throw new Error(`no QR: ${JSON.stringify(shown.body)}`)
-  await simulator.admin('POST', `/admin/mock-phone/scan-qr${phone ? `?phone=${phone}` : ''}`, shown.body.qr.code)
+  // On a busy machine a code may come late, or be old when it is scanned.
+  await eventually(async () => {
+    const shown = await mirante.api('GET', `/api/instances/${id}/qr`)
+    if (!shown.body.qr) throw new Error(`no QR: ${JSON.stringify(shown.body)}`)
+    await simulator.admin('POST', `/admin/mock-phone/scan-qr${phone ? `?phone=${phone}` : ''}`, shown.body.qr.code)
+    return true
+  }, `the QR of ${id} is scanned`)
   await connected(mirante, id)
   return id
 }
@@ -22,7 +26,8 @@ export async function pairByQr(
 export async function connected(mirante: MiranteProcess, instanceId: string): Promise<void> {
   await eventually(async () => {
     const { body } = await mirante.api('GET', `/api/instances/${instanceId}/status`)
-    return body.connectionStatus === 'CONNECTED'
+    if (body.connectionStatus === 'CONNECTED') return true
+    throw new Error(`it is ${body.connectionStatus}, ${body.reason}`)
   }, `${instanceId} is connected`)
 }
 
