@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../../src/kernel/random.js'
 import { eventually } from '../support/eventually.js'
 import { postUntilAccepted } from '../support/patient-client.js'
-import { ACCOUNT, type CrashWorld, type Friend } from './crash-world.js'
+import { ACCOUNT, type Arming, type CrashWorld, type Friend } from './crash-world.js'
 
 export interface RoundOptions {
   readonly name: string
@@ -47,13 +47,16 @@ interface Chat extends Friend {
   readonly seenBefore: number
 }
 
-const CRASH_WITHIN_MS = 30_000
-const SETTLE_WITHIN_MS = 120_000
+// Bounds against hanging: what never dies, or never comes to rest, fails.
+const CRASH_WITHIN_MS = 120_000
+const SETTLE_WITHIN_MS = 240_000
+const DIES_AGAIN_WITHIN_MS = 10_000
 const MAX_HIT = 12
 /** Messages each way and chat after the restart: that it works again is part of the promise. */
 const AFTERWARDS = 2
 const PAUSE_MS = { sending: 25, writing: 60, whileDown: 400 }
 const CRASH_AGAIN = 1 / 4
+const LIVE_ON: Arming = { point: null, hit: 0 }
 
 export async function runRound(world: CrashWorld, options: RoundOptions): Promise<RoundVerdict> {
   const { name, point, random } = options
@@ -95,6 +98,7 @@ export async function runRound(world: CrashWorld, options: RoundOptions): Promis
 /** Started again; now and then it dies once more at the same point, early, while it repairs. Resolves to all its deaths. */
 async function restart(world: CrashWorld, { point, random }: RoundOptions): Promise<number> {
   assertDiedOf(world, point)
+  const isDead = (): boolean => !world.mirante.alive
   const again = random() < CRASH_AGAIN
   if (again) world.armNext({ point, hit: 1 + Math.floor(random() * 3) })
   const survived = await world.mirante.restart().then(
@@ -105,15 +109,16 @@ async function restart(world: CrashWorld, { point, random }: RoundOptions): Prom
     if (!survived) throw new Error('it died without having been told to')
     return 1
   }
-  if (survived) await eventually(() => !world.mirante.alive, 'it dies again', 10_000).catch(() => undefined)
-  if (world.mirante.alive) return 1
+  if (survived) await eventually(isDead, 'it dies again', DIES_AGAIN_WITHIN_MS).catch(() => undefined)
+  // Told to live on: else it might die when nobody looks any more.
+  if (await world.arm(LIVE_ON)) return 1
   assertDiedOf(world, point)
   await world.mirante.restart()
   return 2
 }
 
 async function disarm(world: CrashWorld): Promise<void> {
-  if (await world.arm({ point: null, hit: 0 })) return
+  if (await world.arm(LIVE_ON)) return
   world.epitaph()
   await world.mirante.restart()
 }

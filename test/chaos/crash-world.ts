@@ -58,7 +58,7 @@ export interface DatabaseCount {
 }
 
 export const ACCOUNT = '5511999990007'
-const HEARS_WITHIN_MS = 10_000
+const HEARS_WITHIN_MS = 60_000
 
 export interface WorldOptions {
   readonly seed: number

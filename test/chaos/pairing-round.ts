@@ -23,7 +23,7 @@ export interface PairingOptions {
 
 /** Pairing, the first login and its pre-keys are at least so many flushes of credentials. */
 const MAX_HIT = 3
-const DIES_WITHIN_MS = 30_000
+const DIES_WITHIN_MS = 120_000
 
 export async function runPairingRound(world: CrashWorld, { name, random }: PairingOptions): Promise<PairingVerdict> {
   const { mirante } = world

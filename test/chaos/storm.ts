@@ -29,7 +29,7 @@ export interface StormOptions {
   readonly kills: readonly KillTarget[]
   readonly pauseMs: { readonly min: number; readonly max: number }
   readonly mirante?: MiranteOptions
-  /** How long to wait for everything to be settled. Default: two minutes. */
+  /** How long to wait for everything to be settled. Default: four minutes. */
   readonly settleWithinMs?: number
   readonly simulatorFlags?: readonly string[]
   readonly log: (line: string) => void
@@ -55,7 +55,7 @@ export interface StormVerdict {
 }
 
 const ACCOUNT = '5511999990001'
-const SETTLE_WITHIN_MS = 120_000
+const SETTLE_WITHIN_MS = 240_000
 
 export async function runStorm(options: StormOptions): Promise<StormVerdict> {
   const { seed, chats, log } = options

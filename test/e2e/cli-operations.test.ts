@@ -13,6 +13,7 @@ import type { Database } from '../../src/platform/database/database.js'
 import { createPostgres } from '../../src/platform/database/postgres.js'
 import { type Cluster, createDatabases, startCluster } from '../support/cluster.js'
 import { commandRunner, type Ended, jsonLines } from '../support/command.js'
+import { PATIENT } from '../support/database.js'
 import { eventually } from '../support/eventually.js'
 import {
   freePort,
@@ -46,7 +47,7 @@ beforeAll(async () => {
   receiver = await startWebhookReceiver()
   product = await launchMirante({ simulator, env: { DATABASE_URL: databaseUrl } })
   instanceId = await pairByQr(product, simulator, 'support')
-  db = createPostgres({ url: databaseUrl, max: 2, applicationName: 'test', onError: () => {} })
+  db = createPostgres({ url: databaseUrl, max: 2, applicationName: 'test', onError: () => {}, timeouts: PATIENT })
   const { port } = new URL(product.url)
   settings = {
     ...{ HOST: '127.0.0.1', PORT: port, SESSION_STORAGE_PATH: product.directory, DATABASE_URL: databaseUrl },

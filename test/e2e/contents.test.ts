@@ -238,8 +238,10 @@ describe.each(places)('with %s', (_name, to, place) => {
     }, 'Ana sees that it was read')
     expect(await mirante.api('POST', `/api/chats/${chat.id}/read`)).toMatchObject({ body: { count: 0 } })
     expect(await mirante.api('POST', `/api/chats/${chat.id}/typing`, { body: {} })).toMatchObject({ status: 204 })
-    const shown = await simulator.admin<Any>('GET', '/admin/trace?tag=chatstate&direction=in&limit=100')
-    expect(shown.entries.length).toBeGreaterThan(0)
+    await eventually(async () => {
+      const shown = await simulator.admin<Any>('GET', '/admin/trace?tag=chatstate&direction=in&limit=100')
+      return shown.entries.length > 0
+    }, 'WhatsApp hears that we type')
   })
 })
 

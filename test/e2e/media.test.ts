@@ -336,14 +336,19 @@ describe('a link that is no good fails its message with the reason, and holds up
   it('breaking off, and then whole: it is fetched again', async () => {
     const data = bytes(100_000)
     let asked = 0
+    let goOn = () => {}
+    const seenWaiting = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
     linked = (_request, answer) => {
       asked += 1
       answer.writeHead(200, { 'content-type': 'application/pdf', 'content-length': data.length })
-      if (asked > 1) answer.end(data)
+      if (asked > 1) void seenWaiting.then(() => answer.end(data))
       else answer.write(data.subarray(0, 50_000), () => answer.destroy())
     }
     const { id, whatsappId } = await send({ type: 'document', document: { link: linkTo('/broken') } })
     expect(await message(id)).toMatchObject({ status: 'queued', holdReason: 'media', media: { state: 'pending' } })
+    goOn()
     expect((await shownTo(ANA, whatsappId)).media.sha256).toBe(sha256(data))
     expect(asked).toBe(2)
   })

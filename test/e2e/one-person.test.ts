@@ -53,7 +53,7 @@ test('by LID, by number, by another spelling and by username: one contact, one h
 
   // By a number that nobody knows to be hers yet: a contact of its own, until WhatsApp says who it is.
   await send(`+${ANA}`, 'two, by number')
-  await eventually(async () => (await contacts()).length === 1, 'the two contacts to be one', 20_000)
+  await eventually(async () => (await contacts()).length === 1, 'the two contacts to be one')
   await send(WRITTEN, 'three, with the ninth digit')
   await habits({ addressing: 'pn', hidesNumber: false })
   await write('four, from the number')
@@ -95,8 +95,12 @@ test('by LID, by number, by another spelling and by username: one contact, one h
   expect(checked.body.data).toMatchObject([known, known, { exists: false, contactId: null }])
 
   // What was told: the merge names what it joined, and every message from then on is hers.
-  await receiver.waitFor(() => received('message.sent').length === 4, 'four messages of ours to be told', 20_000)
-  const [merge] = received('contact.updated').filter(({ data }) => data.reason === 'merged')
+  const merges = () => received('contact.updated').filter(({ data }) => data.reason === 'merged')
+  await receiver.waitFor(
+    () => received('message.sent').length === 4 && merges().length > 0,
+    'four messages of ours, and the merge, to be told',
+  )
+  const [merge] = merges()
   expect(merge?.data).toMatchObject({
     id: chat.contactId,
     merged: {
@@ -112,7 +116,9 @@ test('by LID, by number, by another spelling and by username: one contact, one h
   await live.close()
 
   // Her phone has each once and in order, and no device of hers or ours is in any view.
-  const inbox = await simulator.admin<Inbox>('GET', `/admin/contacts/${ANA}/inbox`)
+  const inboxOf = () => simulator.admin<Inbox>('GET', `/admin/contacts/${ANA}/inbox`)
+  await eventually(async () => (await inboxOf()).messages.length >= 4, 'her phone has all four')
+  const inbox = await inboxOf()
   expect(inbox.messages.map(({ text }) => text)).toEqual(all.filter(isOurs).map(({ text }: Message) => text?.body))
   shown.push(...receiver.verified.map(({ body }) => body), ...told.map((event) => JSON.stringify(event)))
   expect(shown.join('\n')).not.toMatch(/\d[:_]\d+@|\d:\d+"/)
@@ -151,7 +157,7 @@ async function send(to: string, body: string): Promise<void> {
 
 /** All messages, the oldest first, once there are so many. */
 async function history(count: number): Promise<Message[]> {
-  await eventually(async () => (await read('/api/messages?limit=50')).data.length >= count, `${count} messages`, 20_000)
+  await eventually(async () => (await read('/api/messages?limit=50')).data.length >= count, `${count} messages`)
   return (await read('/api/messages?limit=50')).data.toReversed()
 }
 
@@ -167,7 +173,7 @@ async function openLive() {
   return {
     events,
     async until(condition: () => boolean): Promise<readonly LiveEvent[]> {
-      await eventually(condition, 'the live stream', 20_000)
+      await eventually(condition, 'the live stream')
       return events
     },
     close() {

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { PATIENT } from '../../../test/support/database.js'
 import { AppError } from '../../kernel/errors.js'
 import { silentLogger } from '../../kernel/logger.js'
 import { type Database, isDatabaseUnavailable } from './database.js'
@@ -45,7 +46,8 @@ async function start(at = directory): Promise<EmbeddedPostgres> {
 }
 
 function connect(url: string): Database {
-  const db = createPostgres({ url, max: 2, applicationName: 'test', onError: () => {}, systemRole: null })
+  const pool = { url, max: 2, applicationName: 'test', onError: () => {}, timeouts: PATIENT }
+  const db = createPostgres({ ...pool, systemRole: null })
   databases.add(db)
   return db
 }

@@ -220,7 +220,7 @@ describe('a server', () => {
         app.post('/slow', { config: { scope: 'public' } }, async () => 'never')
         app.post('/upload', { config: { scope: 'public', slowBody: true } }, async () => 'here')
       },
-      { requestWithinMs: 100 },
+      { requestWithinMs: 2_000 },
     )
     await server.start()
     const dial = async (path: string) => {

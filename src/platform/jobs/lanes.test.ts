@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { createTestDatabase, PATIENT, type TestDatabase } from '../../../test/support/database.js'
 import { eventually } from '../../../test/support/eventually.js'
 import { buildTenant } from '../../../test/support/factories.js'
 import { systemClock } from '../../kernel/clock.js'
@@ -35,7 +35,8 @@ const policy: JobPolicy = { maxAttempts: 5, retryDelaysMs: [1], timeoutMs: 30_00
 
 /** A replica with connections of its own. */
 function replica(handler: (job: Job) => Promise<Fate>): JobSystem {
-  const own = createPostgres({ url: test.url, max: 4, applicationName: 'replica', onError: () => {} })
+  const pool = { url: test.url, max: 4, applicationName: 'replica', onError: () => {}, timeouts: PATIENT }
+  const own = createPostgres(pool)
   const jobs = createJobs({
     db: own,
     dispatcher: createPostgresDispatcher(own),
