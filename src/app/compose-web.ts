@@ -15,6 +15,7 @@ import { abandonMessages } from '../features/messages/abandon-messages.js'
 import { createCancelResend } from '../features/messages/cancel-resend.js'
 import { cancelResendRoutes } from '../features/messages/cancel-resend-routes.js'
 import { chatActionRoutes } from '../features/messages/chat-action-routes.js'
+import { chatListRoutes } from '../features/messages/chat-list-routes.js'
 import { mediaRoutes } from '../features/messages/media-routes.js'
 import { messageChangeRoutes } from '../features/messages/message-change-routes.js'
 import { messageListRoutes } from '../features/messages/message-list-routes.js'
@@ -84,6 +85,7 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
       cancelResendRoutes({ change: createCancelResend({ db, ids }) }),
       traceRoutes({ db }),
       groupRoutes({ db, ids, news }),
+      chatListRoutes({ db }),
       chatActionRoutes({ db, ids, news }),
       contactRoutes({
         db,

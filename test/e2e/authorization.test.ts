@@ -97,6 +97,7 @@ describe('what belongs to one tenant', () => {
     for (const resource of [
       'instances',
       'messages',
+      'chats',
       'contacts',
       'webhooks',
       'events',
@@ -140,6 +141,7 @@ async function buildThings(tenantId: TenantId): Promise<Things> {
     insert into message (id, tenant_id, instance_id, chat_id, direction, whatsapp_id, type, content, origin, status)
     values (${message}, ${tenantId}, ${instance}, ${chat}, 'outbound', ${message}, 'text',
       '{"type":"text","text":{"body":"x"}}', 'api', 'sent')`)
+  await db.execute(sql`insert into chat_activity values (${chat}, ${tenantId}, ${instance}, ${message})`)
   await db.execute(sql`
     insert into media (id, tenant_id, direction, state, storage_key)
     values (${media}, ${tenantId}, 'inbound', 'pending', 'nowhere')`)

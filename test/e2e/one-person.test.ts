@@ -78,6 +78,16 @@ test('by LID, by number, by another spelling and by username: one contact, one h
   const byChat = await read(`/api/messages?chat=${chat.id}&limit=50`)
   expect(byChat.data.map(({ id }: Message) => id).toReversed()).toEqual(all.map(({ id }: Message) => id))
   expect((await read(`/api/messages?chat=${first.chat.id}&limit=50`)).data).toEqual(byChat.data)
+  const chats = await read('/api/chats')
+  expect(chats.data).toEqual([{ ...chat, instanceId, lastMessage: expect.objectContaining({ id: all[5].id }) }])
+  for (const q of ['ana.souza', ANA, WRITTEN, first.chat.lid, 'Ana']) {
+    expect((await read(`/api/chats?q=${encodeURIComponent(q)}`)).data, q).toEqual(chats.data)
+  }
+  for (const name of [chat.id, first.chat.id, `+${ANA}`, WRITTEN, `${first.chat.lid}@lid`, '@ana.souza']) {
+    const path = `/api/chats/${encodeURIComponent(name)}/messages?instanceId=${instanceId}`
+    expect((await read(path)).data, name).toEqual(byChat.data)
+    expect((await read(`${path}&order=asc`)).data, name).toEqual(byChat.data.toReversed())
+  }
   const [contact] = await contacts()
   expect(contact).toMatchObject({ id: chat.contactId, phone: `+${ANA}`, lid: first.chat.lid, username: 'ana.souza' })
   const details = await read(`/api/contacts/${first.chat.contactId}`)

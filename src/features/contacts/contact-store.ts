@@ -3,6 +3,7 @@ import sql, { empty, join, type Sql } from 'sql-template-tag'
 import type { ChatId, ContactId, InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
 import type { IdentityKind } from './recipient.js'
+import { survivorOf } from './survivor.js'
 
 export interface ContactRow {
   readonly id: ContactId
@@ -57,24 +58,26 @@ export async function listContacts(tx: Tx, tenantId: TenantId, filter: ContactFi
       ? sql`exists (select from chat
           where chat.contact_id = c.id and chat.instance_id = ${instanceId} and chat.merged_into is null)`
       : empty,
-    q ? isLike(q) : empty,
+    q ? contactIsLike(q) : empty,
   ].filter((condition) => condition !== empty)
   return tx.query<ContactRow>(sql`${contactRow} where ${join(where, ' and ')} order by c.id desc limit ${limit}`)
 }
 
-function isLike(q: string): Sql {
-  const words = `%${escapeLike(q)}%`
+/** SQL of the condition that `contact c` has `q` in a name, or in what it is known by. */
+export function contactIsLike(q: string): Sql {
+  const words = containing(q)
   const digits = q.replace(/[\s().+-]/g, '')
   const numbers = /^\d{2,}$/.test(digits)
     ? sql`or (i.kind in ('phone', 'lid') and i.value like ${`%${digits}%`})`
     : empty
-  const username = `%${escapeLike(q.replace(/^@/, '').toLowerCase())}%`
+  const username = containing(q.replace(/^@/, '').toLowerCase())
   return sql`(c.name ilike ${words} or exists (
     select from contact_identity i
     where i.contact_id = c.id and ((i.kind = 'username' and i.value like ${username}) or i.value = ${q} ${numbers})))`
 }
 
-const escapeLike = (text: string): string => text.replace(/[\\%_]/g, String.raw`\$&`)
+/** A pattern for `like`. */
+export const containing = (text: string): string => `%${text.replace(/[\\%_]/g, String.raw`\$&`)}%`
 
 export interface ContactDetails {
   readonly id: ContactId
@@ -110,7 +113,7 @@ export async function findContactDetails(
         from contact_identity i where i.contact_id = c.id) as identities,
       (select coalesce(json_agg(json_build_object('id', chat.id, 'instanceId', chat.instance_id) order by chat.id), '[]')
         from chat where chat.contact_id = c.id and chat.merged_into is null) as chats
-    from contact asked join contact c on c.id = coalesce(asked.merged_into, asked.id)
+    from contact asked join contact c on c.id = ${survivorOf(sql`asked`)}
     where asked.tenant_id = ${tenantId} and asked.id = ${contactId} and c.tenant_id = ${tenantId}`)
   return row
 }

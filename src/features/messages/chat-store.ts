@@ -4,6 +4,7 @@ import type { ChatId, InstanceId, MessageId, TenantId } from '../../kernel/ids.j
 import type { Queryable } from '../../platform/database/database.js'
 import { addressFrom, type WhatsAppAddress } from '../../platform/whatsapp/jid.js'
 import type { ReadMark } from '../../platform/whatsapp/whatsapp.js'
+import { survivorOf } from '../contacts/survivor.js'
 
 interface ChatOwner {
   readonly tenantId: TenantId
@@ -23,7 +24,7 @@ export async function findChatRef(db: Queryable, tenantId: TenantId, chatId: Cha
     select chat.id, chat.instance_id as "instanceId",
       (select m.id from message m where m.chat_id = chat.id and m.direction = 'inbound' order by m.id desc limit 1)
         as "newestInbound"
-    from chat asked join chat on chat.id = coalesce(asked.merged_into, asked.id)
+    from chat asked join chat on chat.id = ${survivorOf(sql`asked`)}
     where asked.tenant_id = ${tenantId} and asked.id = ${chatId}`)
   return row
 }

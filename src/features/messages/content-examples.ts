@@ -97,3 +97,13 @@ export const messageExamples = [
   { ...received, type: 'unsupported', unsupported: { kind: 'product' } },
   { ...received, type: 'undecryptable', undecryptable: { reason: 'decryption_failed' } },
 ]
+
+/** A chat as the list of chats shows it. */
+export const chatExample = {
+  ...received.chat,
+  instanceId,
+  lastMessage: {
+    ...{ id: messageId, direction: 'inbound', sender: null, type: 'text', preview: 'Olá, @5511976543210!' },
+    ...{ status: 'received', deletedAt: null, createdAt: '2026-11-21T12:00:00.000Z' },
+  },
+} as const

@@ -1,11 +1,10 @@
 /** `GET /api/messages`: list and search. */
 import { z } from 'zod'
-import { AppError } from '../../kernel/errors.js'
-import { type MessageId, parseId, publicId } from '../../kernel/ids.js'
 import { isStorable } from '../../kernel/storable-text.js'
 import type { Database } from '../../platform/database/database.js'
 import { type App, idParam, pageOf, pageQuery } from '../../platform/http/route.js'
 import { messageStatuses } from './message.js'
+import { pageOfMessages, parseMessageCursor } from './message-cursor.js'
 import { listMessages } from './message-store.js'
 import { messageView, viewMessage } from './message-view.js'
 import { parseSearch } from './parse-search.js'
@@ -57,24 +56,14 @@ export function messageListRoutes({ db }: { readonly db: Database }): (app: App)
       async (request) => {
         const { tenantId } = request.auth
         const { limit, cursor, chat, q, ...rest } = request.query
-        const before = cursor === undefined ? undefined : parseCursor(cursor)
-        const filter = { ...rest, chatId: chat, before, limit: limit + 1 }
+        const filter = { ...rest, chatId: chat, before: parseMessageCursor(cursor), limit: limit + 1 }
         // Under row-level security no index of words serves; the statement names the tenant throughout.
         const rows =
           q === undefined
             ? await db.tenantTx(tenantId, (tx) => listMessages(tx, tenantId, filter))
             : await listMessages(db, tenantId, { ...filter, search: parseSearch(q) })
-        const page = rows.slice(0, limit)
-        const last = rows.length > limit ? page.at(-1) : undefined
-        return { data: page.map(viewMessage), nextCursor: last ? publicId('msg', last.id) : null }
+        return pageOfMessages(rows, limit, viewMessage)
       },
     )
   }
-}
-
-function parseCursor(cursor: string): MessageId {
-  const id = parseId('msg', cursor)
-  if (id) return id
-  const detail = 'Pass the nextCursor of the page before.'
-  throw new AppError('invalid_request', { errors: [{ pointer: '/cursor', detail }] })
 }

@@ -2,13 +2,14 @@
 import sql, { empty, join, type Sql } from 'sql-template-tag'
 import { type ChatId, firstIdAt, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
+import { survivorOf } from '../contacts/survivor.js'
 import type { MessageRow, MessageStatus } from './message.js'
 import { matches, type Search } from './search-store.js'
 
 const DAY_MS = 86_400_000
 
 /** Columns of a MessageRow, from `message m`. */
-const messageRow: Sql = sql`
+export const messageRow: Sql = sql`
   select m.id, m.tenant_id as "tenantId", m.instance_id as "instanceId", chat.id as "chatId",
     chat.contact_id as "contactId", m.sender_id as "senderId",
     m.direction, m.whatsapp_id as "whatsappId", m.content, m.origin, m.metadata, m.status,
@@ -26,7 +27,7 @@ const messageRow: Sql = sql`
   from message m
   left join media on media.id = m.media_id and media.tenant_id = m.tenant_id
   join chat own_chat on own_chat.id = m.chat_id
-  join chat on chat.id = coalesce(own_chat.merged_into, own_chat.id)
+  join chat on chat.id = ${survivorOf(sql`own_chat`)}
   left join contact on contact.id = chat.contact_id
   left join lateral (select value, wa_id from contact_identity
     where contact_id = chat.contact_id and kind = 'phone' order by since, value limit 1) phone on true
@@ -36,7 +37,7 @@ const messageRow: Sql = sql`
       max(value) filter (where kind = 'bsuid') as bsuid
     from contact_identity where contact_id = chat.contact_id and kind in ('username', 'bsuid')) other on true
   left join contact own_sender on own_sender.id = m.sender_id and chat.group_jid is not null
-  left join contact sender on sender.id = coalesce(own_sender.merged_into, own_sender.id)
+  left join contact sender on sender.id = ${survivorOf(sql`own_sender`)}
   left join lateral (select value from contact_identity
     where contact_id = sender.id and kind = 'phone' order by since, value limit 1) sender_phone on true
   left join lateral (select value from contact_identity
@@ -73,12 +74,14 @@ export interface MessageFilter {
   readonly until?: Date | undefined
   /** With words to look for, as the system role only: see search-store.ts. */
   readonly search?: Search | undefined
-  /** Messages older than this one. */
+  /** Messages older than this one, or newer. */
   readonly before?: MessageId | undefined
+  readonly after?: MessageId | undefined
+  /** Default: the newest first. */
+  readonly order?: 'newest_first' | 'oldest_first'
   readonly limit: number
 }
 
-/** The newest first. */
 export async function listMessages(db: Queryable, tenantId: TenantId, filter: MessageFilter): Promise<MessageRow[]> {
   const chatIds = filter.chatId ? await recordsOfChat(db, tenantId, filter.chatId) : []
   const where = [
@@ -94,18 +97,20 @@ export async function listMessages(db: Queryable, tenantId: TenantId, filter: Me
       : empty,
     filter.until ? sql`m.created_at < ${filter.until}` : empty,
     filter.before ? sql`m.id < ${filter.before}` : empty,
+    filter.after ? sql`m.id > ${filter.after}` : empty,
   ].filter((condition) => condition !== empty)
   // Materialized: its planner takes rare words for frequent ones, and would look through all messages for a page of them.
   const hits = filter.search
     ? sql`with hit as materialized (select s.message_id from message_search s where ${matches(tenantId, filter.search)})`
     : empty
   const isHit = filter.search ? sql`join hit on hit.message_id = m.id` : empty
+  const inOrder = filter.order === 'oldest_first' ? sql`order by m.id` : sql`order by m.id desc`
   // The page first: what belongs to a message is looked up for those on it only.
   return db.query<MessageRow>(sql`
     ${messageRow}
     where m.tenant_id = ${tenantId} and m.id = any (array(
-      ${hits} select m.id from message m ${isHit} where ${join(where, ' and ')} order by m.id desc limit ${filter.limit}))
-    order by m.id desc`)
+      ${hits} select m.id from message m ${isHit} where ${join(where, ' and ')} ${inOrder} limit ${filter.limit}))
+    ${inOrder}`)
 }
 
 /**

@@ -3,8 +3,8 @@ import { z } from 'zod'
 import type { EventId, MessageId, TenantId } from '../../kernel/ids.js'
 import { publicId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
-import { waIdFromPhone } from '../../platform/whatsapp/jid.js'
 import type { RecordedEvent } from '../events/event.js'
+import { chatIdentity, groupSender, viewChatIdentity, viewGroupSender } from './chat-identity.js'
 import { messageExamples } from './content-examples.js'
 import { contentViews, viewContent } from './content-view.js'
 import { mediaView } from './media-view.js'
@@ -19,21 +19,8 @@ export const messageView = z
     whatsappId: z.string().meta({ description: 'The id on the wire, chosen at accept.' }),
     instanceId: z.string(),
     direction: z.enum(['inbound', 'outbound']),
-    chat: z.object({
-      id: z.string(),
-      contactId: z.string().nullable().meta({ description: 'The person, whatever becomes of number and LID.' }),
-      phone: z.string().nullable().meta({ description: 'E.164' }),
-      lid: z.string().nullable(),
-      username: z.string().nullable(),
-      bsuid: z.string().nullable().meta({ description: 'Business-scoped user id.' }),
-      waId: z.string().nullable().meta({ description: 'The number as WhatsApp knows it, without +.' }),
-      name: z.string().nullable(),
-      groupJid: z.string().nullable().meta({ description: 'Of a group; a person has phone, lid and waId.' }),
-    }),
-    sender: z
-      .object({ phone: z.string().nullable(), lid: z.string().nullable(), name: z.string().nullable() })
-      .nullable()
-      .meta({ description: 'Who wrote it, in a group. Null: the person of the chat, or our own number.' }),
+    chat: z.object(chatIdentity),
+    sender: groupSender,
     type: z.string().meta({ description: 'The name of the member that holds the content.' }),
     ...contentViews,
     context: z
@@ -77,21 +64,8 @@ export function viewMessage(row: MessageRow): MessageView {
     whatsappId: row.whatsappId,
     instanceId: publicId('ins', row.instanceId),
     direction: row.direction,
-    chat: {
-      id: publicId('cht', row.chatId),
-      contactId: row.contactId && publicId('con', row.contactId),
-      phone: row.phone,
-      lid: row.lid,
-      username: row.username,
-      bsuid: row.bsuid,
-      waId: row.waId ?? (row.phone ? waIdFromPhone(row.phone) : null),
-      name: row.name,
-      groupJid: row.groupJid,
-    },
-    sender:
-      row.groupJid !== null && row.senderId !== null
-        ? { phone: row.senderPhone, lid: row.senderLid, name: row.senderName }
-        : null,
+    chat: viewChatIdentity(row),
+    sender: viewGroupSender(row),
     ...viewContent(row),
     context:
       row.contextWhatsappId === null
