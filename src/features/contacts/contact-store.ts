@@ -3,7 +3,7 @@ import sql, { empty, join, type Sql } from 'sql-template-tag'
 import type { ChatId, ContactId, InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
 import type { IdentityKind } from './recipient.js'
-import { survivorOf } from './survivor.js'
+import { survivorOf } from './survivor-store.js'
 
 export interface ContactRow {
   readonly id: ContactId

@@ -3,7 +3,7 @@ import sql, { empty, join, type Sql } from 'sql-template-tag'
 import type { ChatId, ContactId, InstanceId, MessageId, TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
 import { contactIsLike, containing } from '../contacts/contact-store.js'
-import { survivorOf } from '../contacts/survivor.js'
+import { survivorOf } from '../contacts/survivor-store.js'
 import type { MessageRow } from './message.js'
 import { messageRow } from './message-store.js'
 

@@ -4,7 +4,7 @@ import type { ChatId, InstanceId, MessageId, TenantId } from '../../kernel/ids.j
 import type { Queryable } from '../../platform/database/database.js'
 import { addressFrom, type WhatsAppAddress } from '../../platform/whatsapp/jid.js'
 import type { ReadMark } from '../../platform/whatsapp/whatsapp.js'
-import { survivorOf } from '../contacts/survivor.js'
+import { survivorOf } from '../contacts/survivor-store.js'
 
 interface ChatOwner {
   readonly tenantId: TenantId

@@ -22,7 +22,7 @@ export const chatView = z
           .string()
           .nullable()
           .meta({
-            description: `The first ${PREVIEW_LENGTH} characters of its text, caption, file name, question, place, name or emoji.`,
+            description: `At most ${PREVIEW_LENGTH} characters of its text, caption, file name, question, place, name or emoji.`,
           }),
         status: z.enum(messageStatuses),
         deletedAt: z.iso.datetime().nullable(),
@@ -52,8 +52,8 @@ export function viewChat(row: MessageRow): z.infer<typeof chatView> {
 
 /** Pure. Cut between characters, never inside one. */
 function preview(content: MessageRow['content']): string | null {
-  const words = wordsOf(content) ?? ''
-  return [...words.slice(0, 2 * PREVIEW_LENGTH)].slice(0, PREVIEW_LENGTH).join('') || null
+  const words = wordsOf(content)?.slice(0, PREVIEW_LENGTH)
+  return words?.replace(/[\uD800-\uDBFF]$/, '') || null
 }
 
 function wordsOf(content: MessageRow['content']): string | undefined {

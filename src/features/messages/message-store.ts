@@ -2,7 +2,7 @@
 import sql, { empty, join, type Sql } from 'sql-template-tag'
 import { type ChatId, firstIdAt, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
-import { survivorOf } from '../contacts/survivor.js'
+import { survivorOf } from '../contacts/survivor-store.js'
 import type { MessageRow, MessageStatus } from './message.js'
 import { matches, type Search } from './search-store.js'
 
