@@ -4,6 +4,7 @@
  * nothing about what comes after.
  */
 import { setMaxListeners } from 'node:events'
+import { createBell } from '../../kernel/bell.js'
 import type { Clock } from '../../kernel/clock.js'
 import { AppError } from '../../kernel/errors.js'
 import { errorText, type Logger } from '../../kernel/logger.js'
@@ -11,7 +12,6 @@ import type { Lease } from '../../platform/leases/lease.js'
 import type { CloseReason } from '../../platform/whatsapp/close-reason.js'
 import { phoneFromWaId } from '../../platform/whatsapp/jid.js'
 import { type Connection, type ConnectionEvent, JournalError } from '../../platform/whatsapp/whatsapp.js'
-import { createBell } from './bell.js'
 import { createConnectionWatch, type WatchTimes } from './connection-watch.js'
 import type { CommandArgs, CommandResult, ErrandKind } from './errand.js'
 import type { Phase } from './health.js'
@@ -75,7 +75,7 @@ export async function openLiveConnection(options: LiveConnectionOptions): Promis
   setMaxListeners(0, over.signal)
   const watch = createConnectionWatch({ ...options, over: over.signal, end: terminate })
   const queue: ConnectionEvent[] = []
-  const bell = createBell(clock)
+  const bell = createBell()
   let begin: () => void = () => {}
   const begun = new Promise<void>((resolve) => {
     begin = resolve

@@ -1,8 +1,9 @@
 /** Lets a request wait for news that NOTIFY brings, without missing what comes between a look and the wait. */
+
+import { createBell } from '../../kernel/bell.js'
 import type { Clock } from '../../kernel/clock.js'
 import type { Service } from '../../kernel/service.js'
 import type { Database } from '../../platform/database/database.js'
-import { createBell } from './bell.js'
 
 export type NewsChannel = 'mirante_event' | 'mirante_command_settled'
 
@@ -49,7 +50,7 @@ export function createNews({ db, clock }: { readonly db: Database; readonly cloc
   }
 
   async function until<Found>({ channel, about, timeoutMs, look }: NewsRequest<Found>): Promise<Found | undefined> {
-    const bell = createBell(clock)
+    const bell = createBell()
     const key = `${channel} ${about}`
     waiting.set(key, (waiting.get(key) ?? new Set()).add(bell.ring))
     const deadline = clock.mono() + timeoutMs
@@ -59,7 +60,8 @@ export function createNews({ db, clock }: { readonly db: Database; readonly cloc
         const leftMs = deadline - clock.mono()
         if (found !== undefined || leftMs <= 0) return found
         await clock.sleep(Math.min(GAP_MS, leftMs))
-        await bell.rung(Math.max(0, Math.min(POLL_MS, leftMs - GAP_MS)))
+        const napMs = Math.max(0, Math.min(POLL_MS, leftMs - GAP_MS))
+        await bell.rung((stop) => clock.sleep(napMs, stop))
       }
     } finally {
       waiting.get(key)?.delete(bell.ring)

@@ -10,12 +10,12 @@
  * lost; where a write may or may not have taken effect, nothing is loaded again under the same epoch (`uncertain`).
  */
 import { setMaxListeners } from 'node:events'
+import { createBell } from '../../kernel/bell.js'
 import { type InstanceId, publicId, type TenantId } from '../../kernel/ids.js'
 import { errorText } from '../../kernel/logger.js'
 import { FencedError } from '../../platform/leases/fence.js'
 import type { Lease } from '../../platform/leases/lease.js'
 import type { CloseReason } from '../../platform/whatsapp/close-reason.js'
-import { createBell } from './bell.js'
 import { insist } from './insist.js'
 import type { ConnectionEnd, LiveConnection } from './live-connection.js'
 import { createOwnersWill, type OwnersWill } from './owners-will.js'
@@ -73,7 +73,7 @@ export function createSession(deps: SessionDeps, entry: SessionEntry): Session {
   const { db, clock, random } = deps
   const { lease, instanceId, resume } = entry
   const logger = deps.logger.child({ instance: publicId('ins', instanceId), epoch: String(lease.epoch) })
-  const bell = createBell(clock)
+  const bell = createBell()
   const draining = new AbortController()
   // Every write that is tried again listens to it.
   setMaxListeners(0, lease.signal)
@@ -115,7 +115,7 @@ export function createSession(deps: SessionDeps, entry: SessionEntry): Session {
       if (draining.signal.aborted || will.wish !== 'run') return { end: 'released' }
       if (will.order) await obey(of, will.order)
       else if (reconnects.parked) await bell.rung()
-      else if (reconnects.waitMs > 0) await bell.rung(reconnects.waitMs)
+      else if (reconnects.waitMs > 0) await bell.rung((stop) => clock.sleep(reconnects.waitMs, stop))
       else {
         const end = await connectOnce(of)
         if (end) return end

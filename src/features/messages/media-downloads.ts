@@ -4,6 +4,7 @@
  * half done, the next holder of the number does again.
  */
 
+import { createBell } from '../../kernel/bell.js'
 import type { Clock } from '../../kernel/clock.js'
 import { AppError } from '../../kernel/errors.js'
 import type { IdGenerator, InstanceId } from '../../kernel/ids.js'
@@ -14,7 +15,6 @@ import { MediaError } from '../../platform/whatsapp/whatsapp.js'
 import { record } from '../events/record.js'
 import type { SessionAttachment, SessionContext } from '../instances/session-attachment.js'
 import { type DataKeys, openFor } from '../tenants/data-keys.js'
-import { createBell } from './bell.js'
 import { mediaSourcePlace } from './media.js'
 import {
   claimDownloads,
@@ -76,14 +76,14 @@ export function createMediaDownloads(options: MediaDownloadsOptions): MediaDownl
   async function drain(session: SessionContext): Promise<void> {
     const bell = createBell(session.signal)
     const underway = new Set<Promise<void>>()
-    bells.set(session.instanceId, bell.wake)
-    const timer = setInterval(bell.wake, pollEveryMs)
+    bells.set(session.instanceId, bell.ring)
+    const timer = setInterval(bell.ring, pollEveryMs)
     try {
       while (!session.signal.aborted) {
         for (const due of await claim(session, concurrency - underway.size)) {
           const work = downloadOne(session, due).finally(() => {
             underway.delete(work)
-            bell.wake()
+            bell.ring()
           })
           underway.add(work)
         }
@@ -91,7 +91,7 @@ export function createMediaDownloads(options: MediaDownloadsOptions): MediaDownl
       }
     } finally {
       clearInterval(timer)
-      if (bells.get(session.instanceId) === bell.wake) bells.delete(session.instanceId)
+      if (bells.get(session.instanceId) === bell.ring) bells.delete(session.instanceId)
     }
   }
 

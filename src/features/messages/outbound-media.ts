@@ -3,6 +3,7 @@
  * that carry it, and kept, so that whatever is sent again under its id, or asked for again, is the same to the byte.
  */
 import type { InstanceId, MediaId, TenantId } from '../../kernel/ids.js'
+import { createTurns } from '../../kernel/turns.js'
 import type { Database } from '../../platform/database/database.js'
 import { type MediaStorage, StorageError } from '../../platform/media/media.js'
 import type { OutboundContent } from '../../platform/whatsapp/content.js'
@@ -116,23 +117,4 @@ function asSendError(cause: unknown): never {
   const isGone = cause instanceof StorageError && cause.code === 'missing'
   if (isGone) throw gone()
   throw new SendError(cause instanceof MediaError ? 'media_upload_failed' : 'not_sent', { sent: 'no', cause })
-}
-
-/** At most so many at once, in the order of asking. */
-function createTurns(most: number) {
-  const waiting: (() => void)[] = []
-  let busy = 0
-  return {
-    async take<Result>(work: () => Promise<Result>): Promise<Result> {
-      if (busy >= most) await new Promise<void>((resolve) => waiting.push(resolve))
-      else busy += 1
-      try {
-        return await work()
-      } finally {
-        const next = waiting.shift()
-        if (next) next()
-        else busy -= 1
-      }
-    },
-  }
 }

@@ -7,6 +7,7 @@
  * next holder sends the same id again, and the recipient drops the copy.
  */
 import { setMaxListeners } from 'node:events'
+import { createBell } from '../../kernel/bell.js'
 import type { Clock } from '../../kernel/clock.js'
 import type { IdGenerator, InstanceId } from '../../kernel/ids.js'
 import { errorText, type Logger } from '../../kernel/logger.js'
@@ -17,7 +18,6 @@ import { STATUS_JID, waIdFromPhone } from '../../platform/whatsapp/jid.js'
 import { SendError } from '../../platform/whatsapp/whatsapp.js'
 import type { AddressBook } from '../contacts/address-book.js'
 import type { SessionAttachment, SessionContext } from '../instances/session-attachment.js'
-import { createBell } from './bell.js'
 import { findStatusAudience } from './chat-store.js'
 import { type ClaimedHead, claimHeads, type Outcome, recoverLanes, type Settlement, settleHeads } from './lane-store.js'
 import type { LinkPreviews } from './link-preview.js'
@@ -99,7 +99,7 @@ export function createSender(options: SenderOptions): Sender {
     const inFlight = new Set<Promise<void>>()
     let finishing = false
     const loop: Loop = {
-      wake: bell.wake,
+      wake: bell.ring,
       async finish() {
         finishing = true
         // A claim that was under way may still add to them.
@@ -109,10 +109,10 @@ export function createSender(options: SenderOptions): Sender {
     }
     let claiming: Promise<unknown> = Promise.resolve()
     loops.set(session.instanceId, loop)
-    const timer = setInterval(bell.wake, pollEveryMs)
+    const timer = setInterval(bell.ring, pollEveryMs)
     try {
       while (!session.signal.aborted && !finishing) {
-        claiming = claimAndSend(session, inFlight, bell.wake)
+        claiming = claimAndSend(session, inFlight, bell.ring)
         await claiming
         await bell.rung()
       }

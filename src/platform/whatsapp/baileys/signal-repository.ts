@@ -29,13 +29,13 @@
 import { createHash } from 'node:crypto'
 import type { SignalAuthState, SignalRepositoryWithLIDStore, SocketConfig } from 'baileys'
 import type { Clock } from '../../../kernel/clock.js'
+import { createTurns } from '../../../kernel/turns.js'
 import type { CrashPoint } from './crash-point.js'
 import { forgetExpired } from './expiry.js'
 import type { KeyStore } from './key-store.js'
 import type { BaileysLibrary } from './load.js'
 import { decodeRaw, type Envelope, encodeRaw } from './raw-entry.js'
 import { createRecentPlaintexts } from './recent-plaintexts.js'
-import { createTurns } from './turns.js'
 
 type MakeRepository = SocketConfig['makeSignalRepository']
 /** Asks WhatsApp which LIDs belong to phone numbers. */
