@@ -228,7 +228,8 @@ describe('a simulator', () => {
     const began = performance.now()
     const id = await linked.client.send(contact, 'slow #1')
     await linked.client.acked(id)
-    expect(performance.now() - began).toBeGreaterThan(40)
+    // Timers may be a little early.
+    expect(performance.now() - began).toBeGreaterThan(30)
     await linked.stop()
   })
 })

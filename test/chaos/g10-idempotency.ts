@@ -30,6 +30,8 @@ const KILLS = [0.2, 0.4, 0.6, 0.8]
 /** Keys under which two bodies race for being the first. */
 const RACES = values.reduced ? 10 : 50
 const RACERS = 10
+/** A process that never comes back fails the program, and does not hang it. */
+const GIVES_UP_AFTER_MS = 300_000
 
 interface Findings {
   readonly answers: Map<string, string>
@@ -121,9 +123,11 @@ async function repeatUntilAccepted(
   key: number,
   ownRandom: Random,
 ): Promise<ApiAnswer> {
+  const giveUp = bound('a 202')
   for (;;) {
     const answer = await post(scene, `key-${key}`, bodyOf(scene, key), ownRandom)
     if (answer?.status === 202) return answer
+    giveUp(answer)
     if (!answer || answer.status === 503) findings.unreachable += 1
     else if (isInProgress(answer)) findings.inProgress += 1
     else findings.unexpected.push(`${answer.status} ${JSON.stringify(answer.body)}`)
@@ -168,10 +172,12 @@ async function tryOtherBodies(scene: Scene): Promise<string[]> {
 async function raceBodies(scene: Scene): Promise<string[]> {
   const wrong: string[] = []
   for (let race = 0; race < RACES; race++) {
-    const ask = (side: number) =>
-      until(() => post(scene, `race-${race}`, bodyOf(scene, race, `race ${race}, side ${side}`), random))
+    const ask = (side: number, counts?: (answer: ApiAnswer) => boolean) =>
+      until(() => post(scene, `race-${race}`, bodyOf(scene, race, `race ${race}, side ${side}`), random), counts)
     const during = await Promise.all(Array.from({ length: RACERS }, async (_, n) => ({ n, answer: await ask(n % 2) })))
-    const after = [await ask(0), await ask(1)]
+    // A request whose client has given it up may still be under way.
+    const isOver = (answer: ApiAnswer): boolean => !isInProgress(answer)
+    const after = [await ask(0, isOver), await ask(1, isOver)]
     const winner = after.findIndex(({ status }) => status === 202)
     const accepted = during.filter(({ answer }) => answer.status === 202)
     const isRight =
@@ -191,11 +197,25 @@ function isEqual(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
 }
 
-async function until(ask: () => Promise<ApiAnswer | undefined>): Promise<ApiAnswer> {
+/** The first answer there is that `counts`. */
+async function until(
+  ask: () => Promise<ApiAnswer | undefined>,
+  counts: (answer: ApiAnswer) => boolean = () => true,
+): Promise<ApiAnswer> {
+  const giveUp = bound('an answer')
   for (;;) {
     const answer = await ask()
-    if (answer && answer.status !== 503) return answer
+    if (answer && answer.status !== 503 && counts(answer)) return answer
+    giveUp(answer)
     await sleep(50)
+  }
+}
+
+function bound(what: string): (last: ApiAnswer | undefined) => void {
+  const until = performance.now() + GIVES_UP_AFTER_MS
+  return (last) => {
+    if (performance.now() < until) return
+    throw new Error(`waited ${GIVES_UP_AFTER_MS} ms in vain for ${what}; the last was ${last?.status ?? 'none'}`)
   }
 }
 

@@ -8,11 +8,11 @@ describe('a message that is sent', () => {
   it('and not acknowledged in time may have left; its acknowledgement is told when it comes', async () => {
     const one = await world.open()
     await one.send(world.contact, 'acquainted')
-    world.simulator.faults.add({ action: 'delay-ack', ms: 400 })
+    world.simulator.faults.add({ action: 'delay-ack', ms: 4_000 })
     // A receipt is an answer too: this contact gives none.
     world.setReceipts('none')
     const id = one.provider.newWhatsappId()
-    await expect(one.send(world.contact, 'late', { id, ackTimeoutMs: 150 })).rejects.toMatchObject({
+    await expect(one.send(world.contact, 'late', { id, ackTimeoutMs: 1_500 })).rejects.toMatchObject({
       code: 'ack_timeout',
       sent: 'maybe',
       final: false,

@@ -50,7 +50,7 @@ describe('a connection stays up', () => {
     const whatsappId = one.provider.newWhatsappId()
     await one.connection.send(
       { whatsappId, to: { lid: stranger.lid }, content: { type: 'text', text: { body: 'somebody' } } },
-      { signal: new AbortController().signal, ackTimeoutMs: 10_000 },
+      { signal: new AbortController().signal, ackTimeoutMs: 60_000 },
     )
     await eventually(() =>
       world.simulator.phones.inbox(stranger.phone).messages.some(({ text }) => text === 'somebody'),
