@@ -131,3 +131,28 @@ describe('the one port', () => {
     expect(certificate.verify(certificate.publicKey)).toBe(true)
   })
 })
+
+describe('a file to be opened once', () => {
+  const media = { type: 'image', content: 2_000 } as const
+
+  it('stays on the phone: a stock client is told that it came', async () => {
+    const { simulator, account } = linked
+    const id = await simulator.phones.write(contact, { to: account }, { media: { ...media, viewOnce: true } })
+    const told = await arrived(id)
+    expect(told).toMatchObject({ key: { isViewOnce: true } })
+    expect(told.message).toBeFalsy()
+  })
+
+  it('comes whole from a phone of before', async () => {
+    const { simulator, account } = linked
+    const id = await simulator.phones.write(contact, { to: account }, { media: { ...media, viewOnce: 'everywhere' } })
+    expect(await download(await arrived(id))).toHaveLength(2_000)
+  })
+
+  it('that a client sends is shown as one', async () => {
+    const content = { image: randomBytes(2_000), viewOnce: true, jpegThumbnail: '' }
+    await linked.client.socket.sendMessage(`${contact}@s.whatsapp.net`, content)
+    const shown = await eventually(() => linked.simulator.phones.inbox(contact).messages[0])
+    expect(shown).toMatchObject({ type: 'image', viewOnce: true, media: { bytes: 2_000 } })
+  })
+})

@@ -1,5 +1,5 @@
 import { proto } from 'baileys'
-import { contextOf, describeContent, mediaOf, pollOf, unwrapped } from '../phone/describe-content.js'
+import { contextOf, describeContent, isViewOnce, mediaOf, pollOf, unwrapped } from '../phone/describe-content.js'
 import { contentOf, type InboxMessage } from '../phone/inbox.js'
 import { parseJid } from '../wire/jid.js'
 import type { World } from '../world/world.js'
@@ -18,6 +18,7 @@ export function inboxMessageView(world: World, message: InboxMessage) {
     mentions: (context?.mentionedJid ?? []).map((jid) => phoneOf(world, jid)),
     replyTo: context?.stanzaId ? replyView(world, context) : null,
     media: mediaView(content, media),
+    viewOnce: isViewOnce(decoded),
     poll: pollView(content),
     vote: content.pollUpdateMessage
       ? { pollId: idOf(content.pollUpdateMessage.pollCreationMessageKey), options: vote }

@@ -77,6 +77,7 @@ function readMedia(it: Body): MediaDraft {
     filename: optionalText(it.filename, 'filename'),
     voice: it.voice === true,
     seconds: optionalNumber(it.seconds, 'seconds', { min: 0, max: 86_400 }),
+    viewOnce: it.viewOnce === true || it.viewOnce === 'everywhere' ? it.viewOnce : undefined,
   }
 }
 

@@ -14,6 +14,8 @@ export type MediaDraft = {
   readonly filename?: string | undefined
   readonly voice?: boolean | undefined
   readonly seconds?: number | undefined
+  /** To be opened once, on the phone: companions are only told of it. `everywhere`: as old phones did, to companions too. */
+  readonly viewOnce?: true | 'everywhere' | undefined
 }
 
 const KEY_NAMES = { image: 'Image', sticker: 'Image', video: 'Video', audio: 'Audio', document: 'Document' } as const
@@ -33,6 +35,18 @@ export function composeMedia(
   draft: MediaDraft,
   contextInfo: proto.IContextInfo | null,
 ): proto.IMessage {
+  const message = mediaMessage(sim, author, draft, contextInfo)
+  if (draft.viewOnce === 'everywhere') return { viewOnceMessage: { message } }
+  if (!draft.viewOnce) return message
+  return draft.type === 'audio' ? { viewOnceMessageV2Extension: { message } } : { viewOnceMessageV2: { message } }
+}
+
+function mediaMessage(
+  sim: Simulation,
+  author: Person,
+  draft: MediaDraft,
+  contextInfo: proto.IContextInfo | null,
+): proto.IMessage {
   const label = sim.nextId(`media/${author.phone}`)
   const { type, content } = draft
   const plain = typeof content === 'number' ? sim.seeded.bytes(`${label}/bytes`, content) : content
@@ -47,6 +61,7 @@ export function composeMedia(
     url: `https://${sim.mediaHost}${directPath}`,
     mimetype: draft.mimeType ?? (draft.voice ? VOICE_MIME_TYPE : MIME_TYPES[type]),
     contextInfo,
+    ...(draft.viewOnce ? { viewOnce: true } : {}),
   }
   const caption = draft.caption ?? null
   const seconds = draft.seconds ?? null

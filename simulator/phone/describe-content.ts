@@ -48,6 +48,17 @@ export function unwrapped(content: proto.IMessage): proto.IMessage {
   return inner ? unwrapped(inner) : content
 }
 
+/** Whether its reader can open it once. */
+export function isViewOnce(content: proto.IMessage): boolean {
+  const sent = content.deviceSentMessage?.message ?? content
+  return Boolean(sent.viewOnceMessage ?? sent.viewOnceMessageV2 ?? sent.viewOnceMessageV2Extension)
+}
+
+/** Whether the server keeps it from companions, and only tells them that there is something. */
+export function isForPhonesOnly(content: proto.IMessage): boolean {
+  return Boolean(content.viewOnceMessageV2 ?? content.viewOnceMessageV2Extension)
+}
+
 export function describeContent(message: proto.IMessage): Described {
   const content = unwrapped(message)
   const text = content.conversation || content.extendedTextMessage?.text

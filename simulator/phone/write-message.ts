@@ -7,12 +7,23 @@ import { type BinaryNode, el } from '../wire/node-codec.js'
 import type { PreKeyBundle } from '../world/prekeys.js'
 import type { Companion, Person } from '../world/world.js'
 import { addressingIn, type Chat, jidOfChat, nameOfChat, readersOf } from './chat.js'
-import { describeContent, editOf, mediaOf, mediaTypeOf, stanzaTypeOf, unwrapped } from './describe-content.js'
+import {
+  describeContent,
+  editOf,
+  isForPhonesOnly,
+  mediaOf,
+  mediaTypeOf,
+  stanzaTypeOf,
+  unwrapped,
+} from './describe-content.js'
 import type { Handset, SentCopy, SentMessage } from './handset.js'
 import { handsetOf } from './handset-of.js'
 import { showOnPhone } from './show-on-phone.js'
 import type { Sealed } from './simulated-device.js'
 import { takeCompanionBundle } from './take-bundle.js'
+
+/** What companions get of a message that is for phones only. */
+const WITHHELD = el('unavailable', { type: 'view_once' })
 
 export type Writing = { author: Person; chat: Chat; content: proto.IMessage; id?: string | undefined }
 
@@ -36,7 +47,8 @@ export function writeMessage(sim: Simulation, { author, chat, content, id }: Wri
     // Whoever is blocked does not learn it: the server takes the message, and that is all.
     if (chat.kind === 'direct' && chat.person.blocked.has(author.phone)) return message
     const companions = readersOf(chat, author).flatMap((reader) => [...reader.companions.values()])
-    if (chat.kind === 'direct') for (const companion of companions) await sendCopy({ ...writing, companion })
+    if (isForPhonesOnly(content)) for (const companion of companions) handOut({ ...writing, companion }, [WITHHELD])
+    else if (chat.kind === 'direct') for (const companion of companions) await sendCopy({ ...writing, companion })
     else if (companions.length > 0) await sendToGroup(writing, companions)
     for (const reader of readersOf(chat, author)) showOnPhone(sim, reader, author, message)
     if (chat.kind === 'direct') giveTokenIfDue(sim, author, chat.person)

@@ -46,6 +46,7 @@ const file = {
 /** Bodies of POST /api/messages. */
 export const sendExamples = [
   ...Object.entries({ ...texts, ...sentMedia }).map(([type, content]) => ({ instanceId, to, type, [type]: content })),
+  { instanceId, to, type: 'image', image: { mediaId, viewOnce: true } },
   ...Object.entries(about).map(([type, content]) => ({ instanceId, type, [type]: content })),
 ]
 const received = {
@@ -93,8 +94,10 @@ export const messageExamples = [
   ...Object.entries(receivedMedia).map(([type, content]) => {
     return { ...received, type, [type]: content, media: { ...file, mimeType: content.mimeType } }
   }),
+  { ...received, type: 'image', image: { ...media, viewOnce: true }, media: file },
   ...Object.entries(about).map(([type, content]) => ({ ...received, type, [type]: content, context })),
   { ...received, type: 'unsupported', unsupported: { kind: 'product' } },
+  { ...received, type: 'unsupported', unsupported: { kind: 'view_once' } },
   { ...received, type: 'undecryptable', undecryptable: { reason: 'decryption_failed' } },
 ]
 

@@ -42,7 +42,14 @@ export const contentViews = {
   reaction: z.object({ ...about, emoji: z.string() }).optional(),
   edit: z.object({ ...about, text: z.object({ body: z.string() }) }).optional(),
   delete: z.object(about).optional(),
-  unsupported: z.object({ kind: z.string() }).optional(),
+  unsupported: z
+    .object({
+      kind: z.string().meta({
+        description:
+          'What it is, as WhatsApp calls it. `view_once`: something to be opened once came, which WhatsApp shows on the phone only.',
+      }),
+    })
+    .optional(),
   undecryptable: z.object({ reason: z.string() }).optional(),
 }
 

@@ -1,6 +1,7 @@
 /** What the OpenAPI document says of the bodies that webhooks bring: each public type of event with an example. */
 import type { WebhookOperations } from '../../platform/http/openapi.js'
 import { type PublicEventType, publicEventTypes } from '../events/event.js'
+import { messageExamples } from '../messages/content-examples.js'
 
 const at = '2026-11-20T12:00:03.120Z'
 const instanceId = 'ins_01J8Z3V9K7QW5XN2M4T6R8Y0BC'
@@ -197,7 +198,7 @@ function operationOf(type: PublicEventType): WebhookOperations[string] {
       requestBody: {
         required: true,
         content: {
-          'application/json': { schema, example: { type, timestamp: at, data: webhookExamples[type] ?? {} } },
+          'application/json': { schema, ...examplesOf(type) },
         },
       },
       responses: {
@@ -206,4 +207,15 @@ function operationOf(type: PublicEventType): WebhookOperations[string] {
       },
     },
   }
+}
+
+/** What people write has as many shapes as there are contents: one example of each. */
+function examplesOf(type: PublicEventType) {
+  const exampleOf = (data: object) => ({ type, timestamp: at, data })
+  if (type !== 'message.received') return { example: exampleOf(webhookExamples[type] ?? {}) }
+  const named = messageExamples.map((message, index) => {
+    const isFirst = messageExamples.findIndex((other) => other.type === message.type) === index
+    return [isFirst ? message.type : `${message.type}, view once`, { value: exampleOf(message) }] as const
+  })
+  return { examples: Object.fromEntries(named) }
 }

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
 import { errorCatalogue } from '../../kernel/errors.js'
 import { errorPage } from './error-page.js'
 import type { App } from './route.js'
@@ -31,7 +32,9 @@ interface WebhookOperation {
       string,
       {
         schema: { type: 'object'; required: string[]; properties: Record<string, TextSchema | { type: 'object' }> }
-        example: object
+        /** One, or several by name. */
+        example?: object
+        examples?: Record<string, { value: { readonly data: object } }>
       }
     >
   }
@@ -83,7 +86,7 @@ async function buildDocs({ version, webhooks, routes }: OpenApiOptions): Promise
     openapi: { ...openApiBase(version), webhooks },
     transform: (document) => {
       const transformed = zodTypes.jsonSchemaTransform(document)
-      return { ...transformed, schema: described(transformed.schema, document.route) }
+      return { ...transformed, schema: described(withExamples(transformed.schema, document.schema), document.route) }
     },
     transformObject: zodTypes.jsonSchemaTransformObject,
   })
@@ -153,6 +156,12 @@ function described(schema: FastifySchema, { method, url, config }: RouteOptions)
     default: problemResponse,
   }
   return { ...shared, ...(config?.upload ? uploadBody : {}), ...schema, description, response } as FastifySchema
+}
+
+/** Zod leaves out the examples of an input that it completes or transforms: those of most bodies. */
+function withExamples(schema: FastifySchema, { body }: FastifySchema): FastifySchema {
+  const examples = body instanceof z.ZodType ? body.meta()?.examples : undefined
+  return examples ? { ...schema, body: { ...(schema.body as object), examples } } : schema
 }
 
 /** `/api/dead-letters/:id` → `Dead letters`. */

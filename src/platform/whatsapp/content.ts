@@ -41,6 +41,10 @@ const hasOneSource = ({ link, mediaId }: { link?: string | undefined; mediaId?: 
   (link === undefined) !== (mediaId === undefined)
 const ONE_SOURCE = 'must have either `link` or `mediaId`'
 
+const viewOnce = z.boolean().optional().meta({
+  description: 'Can be opened once, on the phone only: linked devices are told no more than that it came.',
+})
+
 const phone = z.strictObject({
   phone: someText(64),
   type: string(64).optional(),
@@ -77,13 +81,14 @@ export const contents = {
   text: z.strictObject({ type: z.literal('text'), text }),
   image: z.strictObject({
     type: z.literal('image'),
-    image: z.strictObject({ ...source, caption, mentions }).refine(hasOneSource, ONE_SOURCE),
+    image: z.strictObject({ ...source, caption, mentions, viewOnce }).refine(hasOneSource, ONE_SOURCE),
   }),
   video: z.strictObject({
     type: z.literal('video'),
     video: z
-      .strictObject({ ...source, caption, mentions, gif: z.boolean().optional() })
-      .refine(hasOneSource, ONE_SOURCE),
+      .strictObject({ ...source, caption, mentions, gif: z.boolean().optional(), viewOnce })
+      .refine(hasOneSource, ONE_SOURCE)
+      .refine(({ gif, viewOnce }) => !(gif && viewOnce), 'must not be both `gif` and `viewOnce`'),
   }),
   audio: z.strictObject({
     type: z.literal('audio'),
@@ -91,8 +96,10 @@ export const contents = {
       .strictObject({
         ...source,
         voice: z.boolean().optional().meta({ description: 'A voice note: plays in the chat, with a wave form.' }),
+        viewOnce,
       })
-      .refine(hasOneSource, ONE_SOURCE),
+      .refine(hasOneSource, ONE_SOURCE)
+      .refine(({ voice, viewOnce }) => voice || !viewOnce, 'must be a `voice` note to be `viewOnce`'),
   }),
   document: z.strictObject({
     type: z.literal('document'),

@@ -1,6 +1,6 @@
 /** What one number writes, another reads: encode-content.ts and decode-content.ts against each other, over the wire's bytes. */
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { OutboundContent } from '../content.js'
+import { type OutboundContent, outboundContent } from '../content.js'
 import type { WhatsAppAddress } from '../jid.js'
 import { openVote, optionHash } from '../poll-vote.js'
 import type { MessageReference, SealedVote, SentMessage } from '../whatsapp.js'
@@ -190,4 +190,35 @@ it('media is read with what its sender says of it, and the way to its bytes', ()
     image: { mimeType: 'image/jpeg', caption: 'look', size: 42, width: 4, height: 3, viewOnce: true },
   })
   expect(baileys.proto.Message.decode(said?.mediaSource ?? Buffer.alloc(0)).imageMessage?.url).toBe('https://x/y')
+})
+
+describe('a file to be opened once', () => {
+  function uploaded(field: string): Buffer {
+    const { Message } = baileys.proto
+    return Buffer.from(
+      Message.encode(Message.fromObject({ [field]: { mimetype: 'any/thing', url: 'https://x/y' } })).finish(),
+    )
+  }
+
+  it.each<[string, string, OutboundContent]>([
+    ['imageMessage', 'viewOnceMessageV2', { type: 'image', image: { mediaId: 'm', viewOnce: true } }],
+    ['videoMessage', 'viewOnceMessageV2', { type: 'video', video: { mediaId: 'm', viewOnce: true } }],
+    [
+      'audioMessage',
+      'viewOnceMessageV2Extension',
+      { type: 'audio', audio: { mediaId: 'm', voice: true, viewOnce: true } },
+    ],
+  ])('%s is written in %s, and read as one', (field, envelope, content) => {
+    const encoded = encode(content, { media: uploaded(field) })
+    expect(Object.keys(encoded.message)).toEqual([envelope])
+    expect(read(encoded)?.content).toMatchObject({ type: content.type, [content.type]: { viewOnce: true } })
+  })
+
+  it.each<[string, object]>([
+    ['a film that plays as a GIF', { type: 'video', video: { mediaId: 'm', gif: true, viewOnce: true } }],
+    ['a sound that is no voice note', { type: 'audio', audio: { mediaId: 'm', viewOnce: true } }],
+    ['a document', { type: 'document', document: { mediaId: 'm', viewOnce: true } }],
+  ])('is not %s', (_name, content) => {
+    expect(outboundContent.safeParse(content).success).toBe(false)
+  })
 })

@@ -56,22 +56,24 @@ export function encodeContent(sent: SentMessage, context: EncodeContext): Encodi
       return { message: { protocolMessage: { key: keyOf(sent, context), type: REVOKE } }, attributes, nodes: [] }
     }
     case 'image':
-      return plain(encodeMedia(sent, context, { ...captionOf(content.image) }, content.image.mentions))
+      return plain(encodeMedia(sent, context, { ...said(content.image) }, content.image.mentions))
     case 'video':
       return plain(
         encodeMedia(
           sent,
           context,
-          { ...captionOf(content.video), ...(content.video.gif ? { gifPlayback: true } : {}) },
+          { ...said(content.video), ...(content.video.gif ? { gifPlayback: true } : {}) },
           content.video.mentions,
         ),
       )
     case 'audio':
-      return plain(encodeMedia(sent, context, content.audio.voice ? { ptt: true } : {}))
+      return plain(
+        encodeMedia(sent, context, { ...said(content.audio), ...(content.audio.voice ? { ptt: true } : {}) }),
+      )
     case 'document': {
       const { filename, mentions } = content.document
       const named = filename ? { fileName: filename, title: filename } : {}
-      return plain(encodeMedia(sent, context, { ...captionOf(content.document), ...named }, mentions))
+      return plain(encodeMedia(sent, context, { ...said(content.document), ...named }, mentions))
     }
     case 'sticker':
       return plain(encodeMedia(sent, context, {}))
@@ -84,15 +86,26 @@ export function encodeContent(sent: SentMessage, context: EncodeContext): Encodi
 function encodeMedia(
   sent: SentMessage,
   context: EncodeContext,
-  said: Partial<MediaMessage>,
+  words: Partial<MediaMessage>,
   mentions?: readonly string[],
 ): proto.IMessage {
   const uploaded = sent.media && mediaOf(context.codec.proto.Message.decode(sent.media))
   if (!uploaded) throw new SendError('media_not_uploaded', { sent: 'no' })
-  return { [uploaded.field]: { ...uploaded.found, ...said, ...quoting(sent, context, mentions) } }
+  const message = { [uploaded.field]: { ...uploaded.found, ...words, ...quoting(sent, context, mentions) } }
+  if (!words.viewOnce) return message
+  return uploaded.type === 'audio' ? { viewOnceMessageV2Extension: { message } } : { viewOnceMessageV2: { message } }
 }
 
-const captionOf = ({ caption }: { readonly caption?: string | undefined }) => (caption ? { caption } : {})
+/** What the sender says of a file, in the words of any of its sorts. */
+function said({
+  caption,
+  viewOnce,
+}: {
+  readonly caption?: string | undefined
+  readonly viewOnce?: boolean | undefined
+}) {
+  return { ...(caption ? { caption } : {}), ...(viewOnce ? { viewOnce } : {}) }
+}
 
 const plain = (message: proto.IMessage): Encoding => ({ message, attributes: {}, nodes: [] })
 

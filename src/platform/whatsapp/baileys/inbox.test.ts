@@ -159,10 +159,15 @@ describe('a message without its payload', () => {
     ])
   })
 
-  it('of a sort that stays on the phone is told at once', () => {
+  it.each([
+    ['view_once', 'view_once'],
+    ['view_once_unavailable_fanout', 'view_once'],
+    ['bot_unavailable_fanout', 'bot'],
+    ['hosted_unavailable_fanout', 'hosted'],
+  ])('of the sort %s stays on the phone, and is told at once as %s', (type, kind) => {
     const { inbox, messages } = rig()
-    inbox.arrived(unavailable({ type: 'view_once' }))
-    expect(messages()).toMatchObject([{ content: { unsupported: { kind: 'view_once' } } }])
+    inbox.arrived(unavailable({ type }))
+    expect(messages()).toMatchObject([{ content: { unsupported: { kind } } }])
   })
 
   it('because an assistant wrote it, is told at once', () => {

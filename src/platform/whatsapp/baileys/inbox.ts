@@ -58,12 +58,12 @@ interface Unhealed {
 const DECRYPTABLE: ReadonlySet<string> = new Set(['pkmsg', 'msg', 'skmsg'])
 /** Baileys refuses a stanza that begins with one: the answers of WhatsApp's own assistants. */
 const ASSISTANT = 'msmsg'
-/** Sorts of `unavailable` that stay on the phone: nobody is asked for them. */
-const PHONE_ONLY: ReadonlySet<string> = new Set([
-  'view_once',
-  'view_once_unavailable_fanout',
-  'bot_unavailable_fanout',
-  'hosted_unavailable_fanout',
+/** Sorts of `unavailable` that stay on the phone, and our names for them: nobody is asked for them. */
+const PHONE_ONLY: ReadonlyMap<string, string> = new Map([
+  ['view_once', 'view_once'],
+  ['view_once_unavailable_fanout', 'view_once'],
+  ['bot_unavailable_fanout', 'bot'],
+  ['hosted_unavailable_fanout', 'hosted'],
 ])
 
 export function createInbox(options: InboxOptions): Inbox {
@@ -121,9 +121,9 @@ export function createInbox(options: InboxOptions): Inbox {
   function withoutPayload(envelope: Envelope): void {
     const part = envelope.parts.find(({ tag }) => tag === 'enc' || tag === 'unavailable')
     if (!part) return
-    const kind = part.attrs.type ?? ''
-    const isLost = part.tag === 'enc' || PHONE_ONLY.has(kind)
-    if (isLost) tellUnreadable(envelope, { type: 'unsupported', unsupported: { kind } })
+    const sort = part.attrs.type ?? ''
+    const kind = part.tag === 'enc' ? sort : PHONE_ONLY.get(sort)
+    if (kind !== undefined) tellUnreadable(envelope, { type: 'unsupported', unsupported: { kind } })
     else mayHeal(envelope, 'unavailable')
   }
 
