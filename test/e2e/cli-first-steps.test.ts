@@ -122,6 +122,8 @@ describe('webhooks', () => {
     const { id, secret } = JSON.parse(added.stdout) as { id: string; secret: string }
     receiver.trust(secret)
     expect((await mirante('webhooks', 'list').ended).stdout).toMatch(new RegExp(`^${id} +well +webhook\\.tested `, 'm'))
+    const refused = await mirante('webhooks', 'add', 'http://10.0.0.1/hook').ended
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('mirante listen --forward-to') })
     expect((await mirante('trigger', 'webhook.tested').ended).code).toBe(0)
 
     const range = ['webhooks', 'replay', '--since=1h', '--json']

@@ -1,5 +1,6 @@
 /** A test database with gateways over it and what tests ask of it. One tenant for each test. */
 import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { createDataKeys, type DataKeys, kekOf } from '../../src/features/tenants/data-keys.js'
 import { newKey } from '../../src/kernel/crypto.js'
 import type { InstanceId, TenantId } from '../../src/kernel/ids.js'
@@ -53,6 +54,18 @@ export async function journalCredential(
   value: string,
 ): Promise<void> {
   await journal.whenDurable(journal.append({ changes: [{ kind, id, read: () => Buffer.from(value) }] }))
+}
+
+/** A world for the file, begun and ended with each of its tests. */
+export function useGatewayWorld(begin: (world: GatewayWorld) => void): void {
+  let world: GatewayWorld | undefined
+  beforeAll(async () => {
+    world = await createGatewayWorld()
+    begin(world)
+  })
+  beforeEach(() => world?.begin())
+  afterEach(() => world?.end())
+  afterAll(() => world?.drop())
 }
 
 export async function createGatewayWorld(): Promise<GatewayWorld> {

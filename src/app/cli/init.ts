@@ -37,9 +37,9 @@ export async function init(args: InitArgs): Promise<ExitCode> {
   note(`
 This is your admin key, shown once. ${file} holds it, so that commands started here find it: keep that file to yourself.
 
-Go on:
-  mirante serve                        (in a clone: npm start)
-  mirante instances create support     then, in another terminal: a number of yours
+Go on (in a clone write npm start -- in place of mirante):
+  mirante serve                        stays up
+  mirante instances create support     in another terminal: a number of yours
   mirante qr support                   and its QR for the phone
 The API and all its routes: ${url}/docs`)
   return EXIT.done

@@ -1,10 +1,9 @@
 /** An event for one webhook endpoint, a test or a real one again, and what became of it at the first try. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { publicEventTypes } from '../../features/events/event.js'
-import { EXIT, type ExitCode, UsageError } from '../exit-codes.js'
+import { EXIT, type ExitCode } from '../exit-codes.js'
 import { type ApiClient, type ConnectionArgs, clientFrom } from './api-client.js'
 import { chooseEndpoint } from './choose-endpoint.js'
-import { didYouMean } from './suggest.js'
+import { assertEventType } from './event-type.js'
 import { note, print, printJson } from './terminal.js'
 
 interface TriggerArgs extends ConnectionArgs {
@@ -50,12 +49,7 @@ const LOOK_EVERY_MS = 100
 const WAIT_MS = 45_000
 
 export async function trigger(args: TriggerArgs): Promise<ExitCode> {
-  if (!(publicEventTypes as readonly string[]).includes(args.event)) {
-    const known = publicEventTypes.join(', ')
-    throw new UsageError(
-      `No event is called ${args.event}.${didYouMean(args.event, publicEventTypes)} There are: ${known}`,
-    )
-  }
+  assertEventType(args.event)
   const client = clientFrom(args)
   const endpoint = await chooseEndpoint(client, args.endpoint)
   const asked = await (args.event === TEST_EVENT ? test(client, endpoint) : sendAgain(client, endpoint, args.event))

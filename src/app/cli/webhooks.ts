@@ -1,7 +1,8 @@
 /** Webhook endpoints: which there are, and a new one. */
 import { EXIT, type ExitCode } from '../exit-codes.js'
-import { type ConnectionArgs, clientFrom } from './api-client.js'
+import { type ApiClient, ApiError, type ConnectionArgs, clientFrom } from './api-client.js'
 import type { Endpoint } from './choose-endpoint.js'
+import { assertEventType } from './event-type.js'
 import { inColumns, note, print, printJson } from './terminal.js'
 
 interface ListArgs extends ConnectionArgs {
@@ -31,10 +32,12 @@ export async function listEndpoints(args: ListArgs): Promise<ExitCode> {
 }
 
 export async function addEndpoint(args: AddArgs): Promise<ExitCode> {
+  const events = args.events?.split(',')
+  for (const type of events ?? []) assertEventType(type)
   const client = clientFrom(args)
-  const { secret, ...endpoint } = await client.post<Endpoint & { readonly secret: string }>('/api/webhooks', {
+  const { secret, ...endpoint } = await register(client, {
     url: args.target,
-    ...(args.events === undefined ? {} : { events: args.events.split(',') }),
+    ...(events && { events }),
     ...(args.instance === undefined ? {} : { instanceId: await client.instanceId(args.instance) }),
   })
   if (args.json) printJson({ ...endpoint, secret })
@@ -46,6 +49,17 @@ export async function addEndpoint(args: AddArgs): Promise<ExitCode> {
       print(line)
   note('The secret signs what is sent there; it is shown this once. Try it: mirante trigger webhook.tested')
   return EXIT.done
+}
+
+async function register(client: ApiClient, wanted: object): Promise<Endpoint & { readonly secret: string }> {
+  try {
+    return await client.post('/api/webhooks', wanted)
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 'endpoint_url_refused') {
+      note('For a program on your own machine there is: mirante listen --forward-to http://localhost:4000/')
+    }
+    throw error
+  }
 }
 
 function stateOf({ enabled, disabledReason, circuit }: Endpoint): string {

@@ -1,7 +1,7 @@
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { expect, test } from 'vitest'
 import { buildInstance, buildTenant } from '../../../test/support/factories.js'
+import { useInstance } from '../../../test/support/use-instance.js'
 import { type ContactId, createIdGenerator, type InstanceId, publicId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import { listEvents } from '../events/event-store.js'
@@ -10,20 +10,13 @@ import { findContacts } from './contact-store.js'
 import { describeContactEvents } from './contact-view.js'
 
 const ids = createIdGenerator()
-let testDatabase: TestDatabase
 let db: Database
 let tenantId: TenantId
 let instanceId: InstanceId
 let book: AddressBook
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-})
-afterAll(() => testDatabase.drop())
-beforeEach(async () => {
-  tenantId = await buildTenant(db)
-  instanceId = await buildInstance(db, tenantId)
+useInstance((place) => {
+  ;({ db, tenantId, instanceId } = place)
   book = createAddressBook({ db, ids })
 })
 

@@ -1,9 +1,8 @@
 /** Who is who: names beside phone and LID, what WhatsApp answers, and what other processes remember. */
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { afterEach, expect, test } from 'vitest'
 import { eventually } from '../../../test/support/eventually.js'
-import { buildInstance, buildTenant } from '../../../test/support/factories.js'
+import { useInstance } from '../../../test/support/use-instance.js'
 import { createIdGenerator, type InstanceId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import { listEvents } from '../events/event-store.js'
@@ -11,21 +10,14 @@ import { type AddressBook, createAddressBook } from './address-book.js'
 import { findContacts } from './contact-store.js'
 
 const ids = createIdGenerator()
-let testDatabase: TestDatabase
 let db: Database
 let tenantId: TenantId
 let instanceId: InstanceId
 let book: AddressBook
 let other: AddressBook
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-})
-afterAll(() => testDatabase.drop())
-beforeEach(async () => {
-  tenantId = await buildTenant(db)
-  instanceId = await buildInstance(db, tenantId)
+useInstance(async (place) => {
+  ;({ db, tenantId, instanceId } = place)
   book = createAddressBook({ db, ids })
   other = createAddressBook({ db, ids })
   await other.start()

@@ -1,8 +1,8 @@
 /** Contacts and chats that many make at the same time, in several processes, without a common lock. */
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
-import { buildInstance, buildTenant } from '../../../test/support/factories.js'
+import { expect, test } from 'vitest'
+import { buildInstance } from '../../../test/support/factories.js'
+import { useInstance } from '../../../test/support/use-instance.js'
 import { createIdGenerator, type InstanceId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import { type AddressBook, createAddressBook } from './address-book.js'
@@ -10,20 +10,14 @@ import type { Identity } from './recipient.js'
 
 const ids = createIdGenerator()
 const BOOKS = 4
-let testDatabase: TestDatabase
 let db: Database
 let tenantId: TenantId
 let instances: readonly InstanceId[]
 let books: readonly AddressBook[]
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-})
-afterAll(() => testDatabase.drop())
-beforeEach(async () => {
-  tenantId = await buildTenant(db)
-  instances = [await buildInstance(db, tenantId), await buildInstance(db, tenantId)]
+useInstance(async (place) => {
+  ;({ db, tenantId } = place)
+  instances = [place.instanceId, await buildInstance(db, tenantId)]
   books = Array.from({ length: BOOKS }, () => createAddressBook({ db, ids }))
 })
 

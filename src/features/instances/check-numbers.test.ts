@@ -1,7 +1,7 @@
 /** What is asked of WhatsApp over the open connection of whoever holds the number. */
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { type Connected, createGatewayWorld, type GatewayWorld } from '../../../test/support/gateway-world.js'
+import { expect, test } from 'vitest'
+import { type Connected, type GatewayWorld, useGatewayWorld } from '../../../test/support/gateway-world.js'
 import { createIdGenerator } from '../../kernel/ids.js'
 import { numberChecks } from './check-numbers.js'
 import { commandInstance } from './command-instance.js'
@@ -9,12 +9,9 @@ import { commandInstance } from './command-instance.js'
 const ids = createIdGenerator()
 let world: GatewayWorld
 
-beforeAll(async () => {
-  world = await createGatewayWorld()
+useGatewayWorld((made) => {
+  world = made
 })
-beforeEach(() => world.begin())
-afterEach(() => world.end())
-afterAll(() => world.drop())
 
 const ask = ({ gateway, id }: Pick<Connected, 'gateway' | 'id'>, args: object, deadlineMs = 30_000) => {
   const deps = { db: world.db, ids, news: gateway.news, deadlineMs }

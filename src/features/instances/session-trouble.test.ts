@@ -1,20 +1,17 @@
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { onServer } from '../../../test/support/database.js'
 import { takeLease } from '../../../test/support/factories.js'
 import { statusOf, storyOf, until, untilStatus } from '../../../test/support/gateway.js'
-import { createGatewayWorld, type GatewayWorld, journalCredential, OPEN } from '../../../test/support/gateway-world.js'
+import { type GatewayWorld, journalCredential, OPEN, useGatewayWorld } from '../../../test/support/gateway-world.js'
 import type { Database } from '../../platform/database/database.js'
 import type { SessionAttachment } from './session-attachment.js'
 
 let world: GatewayWorld
 
-beforeAll(async () => {
-  world = await createGatewayWorld()
+useGatewayWorld((made) => {
+  world = made
 })
-beforeEach(() => world.begin())
-afterEach(() => world.end())
-afterAll(() => world.drop())
 
 describe('a holder that was taken over', () => {
   it('cuts its socket, writes neither keys nor status, and leaves the word to the new holder', async () => {

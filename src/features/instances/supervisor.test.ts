@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Gateway, statusOf, storyOf, until, untilStatus } from '../../../test/support/gateway.js'
 import {
-  createGatewayWorld,
   type GatewayWorld,
   journalCredential,
   OPEN,
   qrEvent,
+  useGatewayWorld,
 } from '../../../test/support/gateway-world.js'
 import type { InstanceId } from '../../kernel/ids.js'
 import { instanceResource } from '../../platform/leases/lease.js'
@@ -17,12 +17,9 @@ import type { SessionTimes } from './session-deps.js'
 
 let world: GatewayWorld
 
-beforeAll(async () => {
-  world = await createGatewayWorld()
+useGatewayWorld((made) => {
+  world = made
 })
-beforeEach(() => world.begin())
-afterEach(() => world.end())
-afterAll(() => world.drop())
 
 describe('a new instance', () => {
   it('shows a QR, is LOADING after the scan, restarts at once and is CONNECTED', async () => {

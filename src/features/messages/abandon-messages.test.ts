@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
-import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
+import { expect, test } from 'vitest'
+import { buildInstance, takeLease } from '../../../test/support/factories.js'
+import { useInstance } from '../../../test/support/use-instance.js'
 import { createIdGenerator, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Database, Tx } from '../../platform/database/database.js'
 import { createAddressBook } from '../contacts/address-book.js'
@@ -12,19 +12,12 @@ import { claimHeads } from './lane-store.js'
 import { findMessage } from './message-store.js'
 
 const ids = createIdGenerator()
-let testDatabase: TestDatabase
 let db: Database
 let tenantId: TenantId
 let instanceId: InstanceId
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-})
-afterAll(() => testDatabase.drop())
-beforeEach(async () => {
-  tenantId = await buildTenant(db)
-  instanceId = await buildInstance(db, tenantId)
+useInstance((place) => {
+  ;({ db, tenantId, instanceId } = place)
 })
 
 test('what waits is failed, what may have left is unknown, each with one event, and nothing is due any more', async () => {

@@ -1,9 +1,9 @@
 /** A chat whose two records are found to be one while messages are accepted for it. */
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { expect, test } from 'vitest'
 import { eventually } from '../../../test/support/eventually.js'
-import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
+import { takeLease } from '../../../test/support/factories.js'
+import { useInstance } from '../../../test/support/use-instance.js'
 import { type ChatId, createIdGenerator, type InstanceId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import { createAddressBook } from '../contacts/address-book.js'
@@ -12,19 +12,12 @@ import { claimHeads } from './lane-store.js'
 import { findMessage, listMessages } from './message-store.js'
 
 const ids = createIdGenerator()
-let testDatabase: TestDatabase
 let db: Database
 let tenantId: TenantId
 let instanceId: InstanceId
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-})
-afterAll(() => testDatabase.drop())
-beforeEach(async () => {
-  tenantId = await buildTenant(db)
-  instanceId = await buildInstance(db, tenantId)
+useInstance((place) => {
+  ;({ db, tenantId, instanceId } = place)
 })
 
 test('what was accepted while its chat was merged is in the one history, under either id of the chat', async () => {

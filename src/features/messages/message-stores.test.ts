@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { describe, expect, test } from 'vitest'
 import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
+import { useInstance } from '../../../test/support/use-instance.js'
 import { type ChatId, createIdGenerator, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import type { Lease } from '../../platform/leases/lease.js'
@@ -17,21 +17,14 @@ import { applyReceipts } from './receipt-store.js'
 
 const ids = createIdGenerator()
 const allReceipts: readonly ReceiptStatus[] = ['sent', 'delivered', 'read', 'played', 'failed']
-let testDatabase: TestDatabase
 let db: Database
 let tenantId: TenantId
 let instanceId: InstanceId
 let lease: Lease
 let chat: ChatId
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-})
-afterAll(() => testDatabase.drop())
-beforeEach(async () => {
-  tenantId = await buildTenant(db)
-  instanceId = await buildInstance(db, tenantId)
+useInstance(async (place) => {
+  ;({ db, tenantId, instanceId } = place)
   lease = await takeLease(db, instanceId)
   chat = await chatWith('+5511987654321')
 })
