@@ -58,5 +58,6 @@ runSteps(
   chosen.map(({ name, program, reduced = [], full = [] }) => ({
     name,
     command: ['tsx', program, ...(isFull ? full : reduced)],
+    ...(isFull ? {} : { minutes: 20 }),
   })),
 )

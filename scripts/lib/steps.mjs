@@ -4,15 +4,17 @@ import { root } from './paths.mjs'
 /**
  * Runs every step, also after a failure, and prints a verdict for each and a closing line. Exits non-zero when one failed.
  *
- * @param {{ name: string, command: string[] }[]} steps commands of node or of node_modules/.bin
+ * @param {{ name: string, command: string[], minutes?: number }[]} steps commands of node or of node_modules/.bin; what takes
+ *   longer than its `minutes` hangs, and is ended
  */
 export function runSteps(steps) {
   const env = { ...process.env, PATH: `${root}/node_modules/.bin:${process.env.PATH}` }
-  const verdicts = steps.map(({ name, command: [program, ...args] }) => {
+  const verdicts = steps.map(({ name, command: [program, ...args], minutes = 0 }) => {
     console.log(`\n── ${name}`)
     const startedAt = performance.now()
-    const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', env })
-    if (error) console.log(error.message)
+    const timeout = minutes * 60_000
+    const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', env, timeout })
+    if (error) console.log(error.code === 'ETIMEDOUT' ? `not over after ${minutes} minutes: ended` : error.message)
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
     return { name, passed: status === 0, seconds }
   })
