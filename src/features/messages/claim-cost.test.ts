@@ -64,8 +64,33 @@ async function addShortChats(count: number): Promise<void> {
     insert into message (id, tenant_id, instance_id, chat_id, direction, whatsapp_id, type, content, origin, status)
     select uuid_v7(), ${tenantId}, ${instanceId}, chat_id, 'inbound', 'I' || gen_random_uuid(), 'text', '{}', 'contact',
       'received' from made`)
+  await analyze()
+}
+
+/** So many chats, each with one message to send now. */
+async function addDueLanes(toInstance: InstanceId, count: number): Promise<void> {
+  await db.execute(sql`
+    with made as materialized (
+      select uuid_v7() as contact_id, uuid_v7() as chat_id from generate_series(1, ${count}::int)
+    ), contacts as (
+      insert into contact (id, tenant_id) select contact_id, ${tenantId} from made
+    ), chats as (
+      insert into chat (id, tenant_id, instance_id, contact_id)
+      select chat_id, ${tenantId}, ${toInstance}, contact_id from made
+    ), lanes as (
+      insert into chat_lane (chat_id, tenant_id, instance_id, next_seq, head_due_at)
+      select chat_id, ${tenantId}, ${toInstance}, 2, now() from made
+      on conflict (chat_id) do update set next_seq = 2, head_due_at = now()
+    )
+    insert into message (id, tenant_id, instance_id, chat_id, direction, whatsapp_id, type, content, origin, status, chat_seq)
+    select uuid_v7(), ${tenantId}, ${toInstance}, chat_id, 'outbound', 'D' || gen_random_uuid(), 'text', '{}', 'api',
+      'queued', 1 from made`)
+  await analyze()
+}
+
+async function analyze(): Promise<void> {
   const owner = createPostgres({ url: test.url, max: 1, applicationName: 'test', onError: () => {}, systemRole: null })
-  await owner.execute(sql`analyze message`)
+  await owner.execute(sql`analyze`)
   await owner.close()
 }
 
@@ -105,6 +130,22 @@ describe('a claim', () => {
     await addHistory(long, 20_000)
     await accept(long)
     expect(await claimBlocks()).toBeLessThan(few * 2)
+  })
+})
+
+describe('many lanes that are due', () => {
+  it('leave a claim the plan that it keeps: planning takes longer than claiming', async () => {
+    const elsewhere = await buildInstance(db, tenantId)
+    await addDueLanes(elsewhere, 5_000)
+    const holder = await takeLease(db, elsewhere)
+    const session = createPostgres({ url: test.url, max: 1, applicationName: 'test', onError: () => {} })
+    // PostgreSQL plans a statement five times for its values before it considers to keep a plan.
+    for (let turn = 0; turn < 8; turn++) expect(await claimHeads(session, holder, elsewhere, 16)).toHaveLength(16)
+    const [kept] = await session.query<{ uses: number }>(
+      sql`select generic_plans::int as uses from pg_prepared_statements where name = 'claim-heads'`,
+    )
+    await session.close()
+    expect(kept?.uses).toBe(3)
   })
 })
 

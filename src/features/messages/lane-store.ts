@@ -53,9 +53,16 @@ export async function claimHeads(
     sql`
       with own as materialized (${ownLeases([lease])}),
       unhurried as materialized (select set_config('synchronous_commit', 'off', true)),
-      due as materialized (
-        select chat_id, head_seq from chat_lane
+      -- A constant limit: of one that it does not know the planner thinks that it takes a tenth of all lanes, finds the plan
+      -- that it could keep too dear, and plans each claim anew. More than are in flight at once; the locks of those that are
+      -- passed over end with a wake-up.
+      soonest as materialized (
+        select chat_id from chat_lane
         where instance_id = ${instanceId} and head_due_at <= now() and exists (select from own)
+        order by head_due_at limit 64
+      ), due as materialized (
+        select chat_id, head_seq from chat_lane
+        where chat_id = any (array(select chat_id from soonest)) and instance_id = ${instanceId} and head_due_at <= now()
           and exists (select from unhurried)
         order by head_due_at limit ${limit} for update skip locked
       ), head as materialized (
