@@ -1,7 +1,7 @@
 /**
- * Runs benchmarks: `npm run bench -- --suite p1,p4 --rounds 5 --fsync-us 0,2000 --out FILE --md`. Every gate is a ratio or a
- * difference inside one run on this machine; absolute figures are printed beside them and gate nothing. Exit 1: a gate
- * failed. `--scale 0.2` shortens a run, for a look.
+ * Runs benchmarks: `npm run bench -- --suite p1,p4 --rounds 5 --fsync-us 0,2000 --mix text,mixed --out FILE --md`. Every gate
+ * is judged inside one run on this machine, for each delay of fsync and each mix (bench/lib/mix.ts) by itself; what no gate
+ * names is printed beside them. Exit 1: a gate failed. `--scale 0.2` shortens a run, for a look.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,8 @@ import { cpus, loadavg } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { judge, markdown, type Verdict } from './lib/report.js'
+import { type Mix, mixes } from './lib/mix.js'
+import { judge, markdown, unjudged, type Verdict } from './lib/report.js'
 import type { Figure, Suite } from './lib/suite.js'
 
 const suites: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     suite: { type: 'string', default: Object.keys(suites).join(',') },
     rounds: { type: 'string', default: '5' },
     'fsync-us': { type: 'string', default: '0,2000' },
+    mix: { type: 'string', default: mixes.join(',') },
     scale: { type: 'string', default: '1' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     out: { type: 'string' },
@@ -45,16 +47,17 @@ for (const name of values.suite.split(',')) {
   const load = suites[name]
   if (!load) throw new Error(`no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
   const { suite } = await load()
-  for (const fsyncUs of suite.durable ? values['fsync-us'].split(',').map(Number) : [0]) {
-    console.error(`bench: ${name}, fsync +${fsyncUs} µs`)
-    await suite.run({
-      rounds: Number(values.rounds),
-      fsyncUs,
-      seed,
-      scale: Number(values.scale),
-      report: (figure) => figures.push({ ...figure, fsyncUs }),
-      log: (line) => console.error(`  ${line}`),
-    })
+  for (const mix of suite.mixes ? values.mix.split(',').map(readMix) : [mixes[0]]) {
+    for (const fsyncUs of suite.durable ? values['fsync-us'].split(',').map(Number) : [0]) {
+      console.error(`bench: ${name}, ${mix}, fsync +${fsyncUs} µs, load ${loadavg()[0]?.toFixed(2)}`)
+      await suite.run({
+        rounds: Number(values.rounds),
+        ...{ fsyncUs, mix, seed },
+        scale: Number(values.scale),
+        report: (figure) => figures.push({ ...figure, fsyncUs, mix }),
+        log: (line) => console.error(`  ${line}`),
+      })
+    }
   }
 }
 
@@ -75,6 +78,7 @@ if (values.out) {
   writeFileSync(values.out, `${JSON.stringify({ environment, verdicts, figures }, null, 1)}\n`)
 }
 const table = markdown(environment, figures, verdicts)
+for (const gate of unjudged(verdicts, figures, goals)) console.error(`bench: not judged: ${gate}`)
 console.log(table)
 if (values.md) {
   const results = fileURLToPath(new URL('./results/', import.meta.url))
@@ -82,3 +86,9 @@ if (values.md) {
   writeFileSync(`${results}latest.md`, table)
 }
 process.exit(verdicts.every(({ passed }) => passed) ? 0 : 1)
+
+function readMix(name: string): Mix {
+  const mix = mixes.find((known) => known === name)
+  if (!mix) throw new Error(`no mix ${name}; there are ${mixes.join(', ')}`)
+  return mix
+}

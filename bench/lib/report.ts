@@ -1,4 +1,5 @@
 /** From figures to verdicts and tables. */
+import type { Mix } from './mix.js'
 import { median, pairedRatio } from './stat.js'
 import type { Figure } from './suite.js'
 
@@ -17,7 +18,9 @@ export type Goals = Readonly<Record<string, readonly Goal[]>>
 export interface Verdict {
   readonly id: string
   readonly why: string
+  readonly metric: string
   readonly fsyncUs: number
+  readonly mix: Mix
   readonly value: number
   readonly bound: string
   readonly passed: boolean
@@ -28,15 +31,41 @@ export const US = 'us'
 
 export function judge(figures: readonly Figure[], goals: Goals): Verdict[] {
   return Object.entries(goals).flatMap(([id, ofSuite]) =>
-    ofSuite.flatMap((goal) => fsyncsOf(figures, id).flatMap((fsyncUs) => judgeOne(figures, id, goal, fsyncUs))),
+    ofSuite.flatMap((goal) => runsOf(figures, id).flatMap((run) => judgeOne(run, goal))),
   )
 }
 
-function judgeOne(figures: readonly Figure[], id: string, goal: Goal, fsyncUs: number): Verdict[] {
+/** The gates of the suites that ran which no figure was there for: a p99 of too few samples. They have not been passed. */
+export function unjudged(verdicts: readonly Verdict[], figures: readonly Figure[], goals: Goals): string[] {
+  return Object.entries(goals).flatMap(([id, ofSuite]) =>
+    runsOf(figures, id).flatMap(({ fsyncUs, mix }) =>
+      ofSuite
+        .filter(
+          ({ metric }) => !verdicts.some((verdict) => isOf(verdict, { id, fsyncUs, mix }) && verdict.metric === metric),
+        )
+        .map(({ metric }) => `${id} ${metric}, ${mix}, fsync +${fsyncUs} µs`),
+    ),
+  )
+}
+
+interface Run {
+  readonly id: string
+  readonly fsyncUs: number
+  readonly mix: Mix
+}
+
+const isOf = (one: Run, other: Run): boolean =>
+  one.id === other.id && one.fsyncUs === other.fsyncUs && one.mix === other.mix
+
+/** Figures of one suite under one delay of fsync and one mix. */
+interface RunFigures extends Run {
+  readonly figures: readonly Figure[]
+}
+
+function judgeOne({ figures, id, fsyncUs, mix }: RunFigures, goal: Goal): Verdict[] {
   const of = (target: string): number[] =>
     figures
-      .filter((figure) => figure.id === id && figure.metric === goal.metric && figure.target === target)
-      .filter((figure) => figure.fsyncUs === fsyncUs)
+      .filter((figure) => figure.metric === goal.metric && figure.target === target)
       .toSorted((left, right) => left.round - right.round)
       .map(({ value }) => value)
   const ours = of(US)
@@ -47,7 +76,7 @@ function judgeOne(figures: readonly Figure[], id: string, goal: Goal, fsyncUs: n
   const passed = (min === undefined || value >= min) && (goal.max === undefined || value <= goal.max)
   const bound = min === undefined ? `≤ ${goal.max}` : `≥ ${min}`
   const what = goal.ratioTo ? `${goal.why} (× ${goal.ratioTo})` : `${goal.why} (${goal.metric})`
-  return [{ id, why: what, fsyncUs, value, bound, passed }]
+  return [{ id, why: what, metric: goal.metric, fsyncUs, mix, value, bound, passed }]
 }
 
 export function markdown(
@@ -59,19 +88,19 @@ export function markdown(
   return [
     about.join(' · '),
     '',
-    '| | goal | fsync | measured | gate | |',
-    '|---|---|---|---|---|---|',
+    '| | goal | mix | fsync | measured | gate | |',
+    '|---|---|---|---|---|---|---|',
     ...verdicts.map(
-      ({ id, why, fsyncUs, value, bound, passed }) =>
-        `| ${id} | ${why} | +${fsyncUs / 1_000} ms | ${round(value)} | ${bound} | ${passed ? 'pass' : '**miss**'} |`,
+      ({ id, why, fsyncUs, mix, value, bound, passed }) =>
+        `| ${id} | ${why} | ${mix} | +${fsyncUs / 1_000} ms | ${round(value)} | ${bound} | ${passed ? 'pass' : '**miss**'} |`,
     ),
     '',
-    '| | target | fsync | metric | median | min | max | rounds |',
-    '|---|---|---|---|---|---|---|---|',
+    '| | target | mix | fsync | metric | median | min | max | rounds |',
+    '|---|---|---|---|---|---|---|---|---|',
     ...groups(figures).map(({ first, values }) => {
-      const { id, target, fsyncUs, metric } = first
+      const { id, target, mix, fsyncUs, metric } = first
       const cells = [median(values), Math.min(...values), Math.max(...values)].map(round)
-      return `| ${id} | ${target} | +${fsyncUs / 1_000} ms | ${metric} | ${cells.join(' | ')} | ${values.length} |`
+      return `| ${id} | ${target} | ${mix} | +${fsyncUs / 1_000} ms | ${metric} | ${cells.join(' | ')} | ${values.length} |`
     }),
     '',
   ].join('\n')
@@ -80,7 +109,7 @@ export function markdown(
 function groups(figures: readonly Figure[]): { first: Figure; values: number[] }[] {
   const byKey = new Map<string, { first: Figure; values: number[] }>()
   for (const figure of figures) {
-    const key = [figure.id, figure.target, figure.fsyncUs, figure.metric].join(' ')
+    const key = [figure.id, figure.target, figure.mix, figure.fsyncUs, figure.metric].join(' ')
     const group = byKey.get(key) ?? { first: figure, values: [] }
     group.values.push(figure.value)
     byKey.set(key, group)
@@ -88,8 +117,10 @@ function groups(figures: readonly Figure[]): { first: Figure; values: number[] }
   return [...byKey.values()]
 }
 
-const fsyncsOf = (figures: readonly Figure[], id: string): number[] => [
-  ...new Set(figures.filter((figure) => figure.id === id).map(({ fsyncUs }) => fsyncUs)),
-]
+function runsOf(figures: readonly Figure[], id: string): RunFigures[] {
+  const ofSuite = figures.filter((figure) => figure.id === id)
+  const runs = new Map(ofSuite.map(({ fsyncUs, mix }) => [`${fsyncUs} ${mix}`, { id, fsyncUs, mix }]))
+  return [...runs.values()].map((run) => ({ ...run, figures: ofSuite.filter((figure) => isOf(figure, run)) }))
+}
 
 const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))

@@ -17,10 +17,17 @@ export function summarize(samples: readonly number[]): Summary {
     min: at(sorted, 0),
     p50: at(sorted, 0.5),
     p95: at(sorted, 0.95),
-    p99: sorted.length >= 1_000 ? at(sorted, 0.99) : null,
+    p99: sorted.length >= LEAST_FOR_P99 ? at(sorted, 0.99) : null,
     max: at(sorted, 1),
   }
 }
+
+/** Below this a p99 is an anecdote. */
+const LEAST_FOR_P99 = 1_000
+
+/** A round's count: the usual one, or more where there are few rounds, so that all rounds make enough for a p99. */
+export const atLeastInAll = (count: number, rounds: number): number =>
+  Math.max(count, Math.ceil(LEAST_FOR_P99 / rounds))
 
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((left, right) => left - right)

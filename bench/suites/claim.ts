@@ -40,6 +40,7 @@ interface World {
 export const suite: Suite = {
   ids: ['CLAIM'],
   durable: false,
+  mixes: false,
   async run({ rounds, scale, report, log }) {
     const cluster = await startCluster()
     const worlds: World[] = []

@@ -1,6 +1,7 @@
 /**
  * P1: durable accepts per second, 200 connections, one API process; against the same route without persistence and with one
- * commit a request. Afterwards as many messages must be stored as 202s were answered: a faster but lossy accept fails.
+ * commit a request. Files were uploaded before, and are named by their ids. Afterwards as many messages must be stored as
+ * 202s were answered: a faster but lossy accept fails.
  */
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
@@ -17,14 +18,15 @@ const ungrouped = [fileURLToPath(new URL('../targets/ungrouped.ts', import.meta.
 export const suite: Suite = {
   ids: ['P1'],
   durable: true,
-  async run({ rounds, fsyncUs, scale, report, log }) {
+  mixes: true,
+  async run({ rounds, fsyncUs, mix, scale, report, log }) {
     const cluster = await startCluster({ fsyncUs })
     const urls = await createDatabases(cluster.url, ['single', 'us', 'ungrouped'])
     const targets = [
-      await startLimit('none', ''),
-      await startLimit('single', urls.single),
-      await startOurs(urls.us),
-      await startOurs(urls.ungrouped, { name: 'ungrouped', command: ['--import', 'tsx', ...ungrouped] }),
+      await startLimit('none', mix, ''),
+      await startLimit('single', mix, urls.single),
+      await startOurs(urls.us, { mix }),
+      await startOurs(urls.ungrouped, { name: 'ungrouped', mix, command: ['--import', 'tsx', ...ungrouped] }),
     ]
     const answered = new Map<string, number>()
     try {

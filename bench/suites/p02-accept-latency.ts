@@ -1,4 +1,4 @@
-/** P2: latency of an accept at 200 requests/s, open loop, over one commit on the same database. */
+/** P2: latency of an accept at 200 requests/s, open loop, over one commit on the same database. Files were uploaded before. */
 import pg from 'pg'
 import { Pool } from 'undici'
 import { startCluster } from '../../test/support/cluster.js'
@@ -13,9 +13,10 @@ const SECONDS = 30
 export const suite: Suite = {
   ids: ['P2'],
   durable: true,
-  async run({ rounds, fsyncUs, scale, report, log }) {
+  mixes: true,
+  async run({ rounds, fsyncUs, mix, scale, report, log }) {
     const cluster = await startCluster({ fsyncUs })
-    const target = await startOurs(cluster.url)
+    const target = await startOurs(cluster.url, { mix })
     const http = new Pool(`http://127.0.0.1:${target.port}`, { connections: 64 })
     const request = acceptRequest(target)
     try {

@@ -1,33 +1,36 @@
 /**
  * P4 and P5: one number, as fast as it goes. Rate from the first to the last stanza at the server; CPU of all processes of
- * the target, PostgreSQL aside. Target by target in turn, the first round dropped.
+ * the target, PostgreSQL aside; files included: bare encrypts and uploads them to the media host, we take them in by HTTP,
+ * store them, and do the same. Target by target in turn, the first round dropped.
  */
 import { fileURLToPath } from 'node:url'
 import { createDatabases, startCluster } from '../../test/support/cluster.js'
-import { launchSimulator, type SimulatorProcess } from '../../test/support/launch.js'
+import type { SimulatorProcess } from '../../test/support/launch.js'
 import { usageOf } from '../lib/proc.js'
 import { arrivals } from '../lib/stanzas.js'
 import type { Suite } from '../lib/suite.js'
+import { startWorld } from '../lib/world.js'
 import { type SendTarget, startBare, startMirante } from '../targets/senders.js'
 
 const MESSAGES = 2_000
-const CONTACTS = 20
 /** A control: a commit for each entry of the journal. It must miss the gate when commits are slow. */
 const commitEach = fileURLToPath(new URL('../targets/commit-each.ts', import.meta.url))
 
 export const suite: Suite = {
   ids: ['P4', 'P5'],
   durable: true,
-  async run({ rounds, fsyncUs, scale, seed, report, log }) {
-    const simulator = await launchSimulator(['--latency-ms', '0', '--seed', String(seed), '--decrypt', 'none'])
+  mixes: true,
+  async run({ rounds, fsyncUs, mix, scale, seed, report, log }) {
+    const world = await startWorld({ mix, seed })
+    const { simulator } = world
     const cluster = await startCluster({ fsyncUs })
-    const phones = await contacts(simulator)
     const databases = await createDatabases(cluster.url, ['us', 'commit-each'])
     const targets = [
-      await startBare(simulator, phones),
-      await startMirante(simulator, phones, { env: { DATABASE_URL: databases.us } }),
-      await startMirante(simulator, phones, {
+      await startBare(world),
+      await startMirante(world, { env: { DATABASE_URL: databases.us } }),
+      await startMirante(world, {
         name: 'commit-each',
+        account: '5511999980003',
         command: ['--import', 'tsx', commitEach],
         env: { DATABASE_URL: databases['commit-each'] },
       }),
@@ -47,16 +50,10 @@ export const suite: Suite = {
       }
     } finally {
       for (const target of targets) await target.stop()
-      await simulator.stop()
+      await world.stop()
       await cluster.stop()
     }
   },
-}
-
-export async function contacts(simulator: SimulatorProcess, count = CONTACTS): Promise<string[]> {
-  const phones = Array.from({ length: count }, (_, index) => `5511976${String(500_000 + index)}`)
-  await simulator.admin('POST', '/admin/contacts', { phones, receipts: 'delivered' })
-  return phones
 }
 
 async function saturate(simulator: SimulatorProcess, target: SendTarget, count: number, tag: string) {

@@ -37,6 +37,7 @@ interface GrowingTarget {
 export const suite: Suite = {
   ids: ['P6'],
   durable: false,
+  mixes: false,
   async run({ rounds, scale, seed, report, log }) {
     const full = Math.max(6, Math.round(NUMBERS * scale))
     const restMs = Math.max(LEAST_REST_MS, REST_MS * scale)

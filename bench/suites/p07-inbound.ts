@@ -47,6 +47,7 @@ interface Arrived {
 export const suite: Suite = {
   ids: ['P7'],
   durable: true,
+  mixes: false,
   async run({ rounds, fsyncUs, scale, seed, report, log }) {
     const simulator = await launchSimulator(['--latency-ms', '0', '--seed', String(seed), '--decrypt', 'none'])
     const cluster = await startCluster({ fsyncUs, settings: { track_commit_timestamp: 'on' } })
@@ -155,9 +156,9 @@ export const suite: Suite = {
 }
 
 async function startBareReceiving(simulator: SimulatorProcess): Promise<Receiving & { stop(): Promise<void> }> {
-  const { wsUrl, httpUrl, rootPublicKeyHex } = simulator
+  const { wsUrl, httpUrl, rootPublicKeyHex, caPem } = simulator
   const bare = startBareProcess<Order>('bare-client.ts')
-  await bare.order({ type: 'pair', wsUrl, httpUrl, rootPublicKeyHex, phone: ACCOUNTS.bare })
+  await bare.order({ type: 'pair', wsUrl, httpUrl, rootPublicKeyHex, caPem, phone: ACCOUNTS.bare })
   return {
     name: 'bare',
     received: async (ids) => new Map(Object.entries(await bare.order({ type: 'received', ids }))),

@@ -21,6 +21,7 @@ const MB = 1_048_576
 export const suite: Suite = {
   ids: ['P12'],
   durable: false,
+  mixes: false,
   async run({ rounds, report, log }) {
     const registry = npm(['config', 'get', 'registry'], root).output.match(/https?:\/\/\S+/)?.[0]
     if (!registry) throw new Error('npm names no registry')

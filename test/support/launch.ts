@@ -16,6 +16,8 @@ export interface SimulatorProcess {
   readonly httpUrl: string
   readonly wsUrl: string
   readonly rootPublicKeyHex: string
+  /** What its media host shows; who uploads or downloads must trust it. */
+  readonly caPem: string
   readonly pid: number
   admin<Answer>(method: string, path: string, body?: unknown): Promise<Answer>
   stop(): Promise<void>
