@@ -2,7 +2,7 @@
  * P7: what a simulated contact writes, from the moment the server puts the stanza on the socket until the row is committed
  * (PostgreSQL's own commit time) and until the webhook is there, against `messages.upsert` of bare Baileys: at 5 a second, and
  * as a burst. Then the healthy endpoint alone and beside one that takes 20 s for each answer. A p99 is taken over all rounds
- * together, and only of 1,000 samples or more.
+ * together, and only of 1,000 samples or more; whatever the number of rounds, there are so many at full scale.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
@@ -16,7 +16,7 @@ import {
 import { pairByQr } from '../../test/support/pair.js'
 import { startWebhookReceiver, type WebhookReceiver } from '../../test/support/webhook-receiver.js'
 import { departures } from '../lib/stanzas.js'
-import { type Summary, summarize } from '../lib/stat.js'
+import { atLeastInAll, type Summary, summarize } from '../lib/stat.js'
 import type { Suite } from '../lib/suite.js'
 import type { Order } from '../targets/bare-client.js'
 import { startBareProcess } from '../targets/bare-process.js'
@@ -24,7 +24,7 @@ import { startBareProcess } from '../targets/bare-process.js'
 const CONTACT = '5511976600001'
 const ACCOUNTS = { bare: '5511999970001', us: '5511999970002' }
 const PACED = { count: 200, rate: 5 }
-/** Quicker than the rest, so that five rounds make 1,000 samples of each side. */
+/** Quicker than the rest: a slow neighbour is to be met under load. */
 const NEIGHBOURS = { count: 250, rate: 20 }
 const BURST = 1_000
 const WARM = 10
@@ -81,7 +81,7 @@ export const suite: Suite = {
     }
 
     async function atRate(round: number, us: Receiving): Promise<void> {
-      const count = scaled(PACED.count)
+      const count = scaled(atLeastInAll(PACED.count, rounds))
       const p50 = new Map<string, number>()
       for (const target of [bare, us]) {
         const arrived = await receive(simulator, target, count, PACED.rate)
@@ -115,7 +115,7 @@ export const suite: Suite = {
     }
 
     async function besideSlow(round: number, us: Receiving): Promise<void> {
-      const count = scaled(NEIGHBOURS.count)
+      const count = scaled(atLeastInAll(NEIGHBOURS.count, rounds))
       const alone = latencies(await receive(simulator, us, count, NEIGHBOURS.rate))
       const before = slowReceiver.verified.length
       const slow = await register(mirante, slowReceiver)
