@@ -2,6 +2,7 @@
 import sql, { empty, join, type Sql } from 'sql-template-tag'
 import type { ChatId, ContactId, InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
+import { newestOf, phoneOf } from './identity-store.js'
 import type { IdentityKind } from './recipient.js'
 import { survivorOf } from './survivor-store.js'
 
@@ -20,14 +21,10 @@ const contactRow: Sql = sql`
   select c.id, c.name, phone.value as phone, phone.wa_id as "waId", lid.value as lid, username.value as username,
     bsuid.value as bsuid
   from contact c
-  left join lateral (select value, wa_id from contact_identity
-    where contact_id = c.id and kind = 'phone' order by since, value limit 1) phone on true
-  left join lateral (select value from contact_identity
-    where contact_id = c.id and kind = 'lid' order by since desc limit 1) lid on true
-  left join lateral (select value from contact_identity
-    where contact_id = c.id and kind = 'username' order by since desc limit 1) username on true
-  left join lateral (select value from contact_identity
-    where contact_id = c.id and kind = 'bsuid' order by since desc limit 1) bsuid on true`
+  ${phoneOf(sql`c.id`)}
+  ${newestOf('lid', sql`c.id`)}
+  ${newestOf('username', sql`c.id`)}
+  ${newestOf('bsuid', sql`c.id`)}`
 
 export async function findContacts(
   db: Queryable,

@@ -73,12 +73,21 @@ export async function describeContactEvents(
   tenantId: TenantId,
   events: readonly RecordedEvent[],
 ): Promise<ReadonlyMap<EventId, unknown>> {
-  const contactIds = [...new Set(events.map(({ subjectId }) => subjectId as ContactId))]
-  const rows = new Map((await findContacts(db, tenantId, contactIds)).map((row) => [row.id, row]))
+  const contacts = await viewSubjects(db, tenantId, events)
   return new Map(
     events.flatMap(({ id, subjectId, data }) => {
-      const row = rows.get(subjectId as ContactId)
-      return row ? [[id, { ...viewContact(row), ...data }] as const] : []
+      const contact = contacts.get(subjectId as ContactId)
+      return contact ? [[id, { ...contact, ...data }] as const] : []
     }),
   )
+}
+
+/** The contacts that events are about, as they are now. */
+export async function viewSubjects(
+  db: Database,
+  tenantId: TenantId,
+  events: readonly RecordedEvent[],
+): Promise<ReadonlyMap<ContactId, ReturnType<typeof viewContact>>> {
+  const contactIds = [...new Set(events.map(({ subjectId }) => subjectId as ContactId))]
+  return new Map((await findContacts(db, tenantId, contactIds)).map((row) => [row.id, viewContact(row)]))
 }

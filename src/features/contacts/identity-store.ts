@@ -1,5 +1,5 @@
 /** Identities of contacts: phones, LIDs, usernames, business-scoped ids. */
-import sql from 'sql-template-tag'
+import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import type { ContactId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
 import type { Identity, IdentityKind } from './recipient.js'
@@ -129,3 +129,30 @@ export async function findAddress(
     order by address.kind = 'phone' desc, address.since, address.value limit 1`)
   return address
 }
+
+// For statements about something else: each joins one row, or nulls.
+
+/**
+ * The number that a contact is shown with: the first that was seen. Columns `value` and `wa_id`.
+ *
+ * @param contactId the column, such as sql`chat.contact_id`
+ * @param as what the join is called
+ */
+export const phoneOf = (contactId: Sql, as = 'phone'): Sql => sql`
+  left join lateral (select value, wa_id from contact_identity
+    where contact_id = ${contactId} and kind = 'phone' order by since, value limit 1) ${raw(as)} on true`
+
+/**
+ * The number to write to: one that WhatsApp has confirmed goes before others. Columns `value` and `wa_id`.
+ *
+ * @param only a further condition, beginning with `and`
+ */
+export const reachablePhoneOf = (contactId: Sql, only: Sql = empty): Sql => sql`
+  left join lateral (select value, wa_id from contact_identity
+    where contact_id = ${contactId} and kind = 'phone' ${only}
+    order by on_whatsapp is true desc, since, value limit 1) phone on true`
+
+/** The newest identity of a kind that a contact has one of at a time. Column `value`. */
+export const newestOf = (kind: Exclude<IdentityKind, 'phone'>, contactId: Sql, as: string = kind): Sql => sql`
+  left join lateral (select value from contact_identity
+    where contact_id = ${contactId} and kind = ${raw(`'${kind}'`)} order by since desc limit 1) ${raw(as)} on true`

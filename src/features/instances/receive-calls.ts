@@ -12,8 +12,7 @@ import type { Database } from '../../platform/database/database.js'
 import { withFence } from '../../platform/leases/fence.js'
 import type { Call } from '../../platform/whatsapp/whatsapp.js'
 import type { AddressBook } from '../contacts/address-book.js'
-import { findContacts } from '../contacts/contact-store.js'
-import { viewContact } from '../contacts/contact-view.js'
+import { viewSubjects } from '../contacts/contact-view.js'
 import type { RecordedEvent } from '../events/event.js'
 import { record } from '../events/record.js'
 import { insist } from './insist.js'
@@ -97,15 +96,11 @@ export async function describeCallEvents(
   tenantId: TenantId,
   events: readonly RecordedEvent[],
 ): Promise<ReadonlyMap<EventId, unknown>> {
-  const contactIds = [...new Set(events.map(({ subjectId }) => subjectId as ContactId))]
-  const rows = new Map((await findContacts(db, tenantId, contactIds)).map((row) => [row.id, row]))
+  const contacts = await viewSubjects(db, tenantId, events)
   return new Map(
     events.map(({ id, subjectId, instanceId, data }) => {
-      const row = rows.get(subjectId as ContactId)
-      return [
-        id,
-        { instanceId: publicId('ins', instanceId as InstanceId), contact: row ? viewContact(row) : null, ...data },
-      ]
+      const contact = contacts.get(subjectId as ContactId) ?? null
+      return [id, { instanceId: publicId('ins', instanceId as InstanceId), contact, ...data }]
     }),
   )
 }

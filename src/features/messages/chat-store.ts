@@ -4,6 +4,7 @@ import type { ChatId, InstanceId, MessageId, TenantId } from '../../kernel/ids.j
 import type { Queryable } from '../../platform/database/database.js'
 import { addressFrom, type WhatsAppAddress } from '../../platform/whatsapp/jid.js'
 import type { ReadMark } from '../../platform/whatsapp/whatsapp.js'
+import { newestOf, phoneOf, reachablePhoneOf } from '../contacts/identity-store.js'
 import { survivorOf } from '../contacts/survivor-store.js'
 
 interface ChatOwner {
@@ -43,11 +44,8 @@ export async function findChatAddress(
     sql`
       select chat.group_jid as "groupJid", phone.value as phone, phone.wa_id as "waId", lid.value as lid
       from chat
-      left join lateral (select value, wa_id from contact_identity
-        where contact_id = chat.contact_id and kind = 'phone'
-        order by on_whatsapp is true desc, since, value limit 1) phone on true
-      left join lateral (select value from contact_identity
-        where contact_id = chat.contact_id and kind = 'lid' order by since desc limit 1) lid on true
+      ${reachablePhoneOf(sql`chat.contact_id`)}
+      ${newestOf('lid', sql`chat.contact_id`)}
       where chat.tenant_id = ${tenantId} and chat.instance_id = ${instanceId} and chat.id = ${chatId}`,
     'find-chat-address',
   )
@@ -67,11 +65,8 @@ export async function findStatusAudience(
     from chat
     join lateral (select id from message m where m.chat_id = chat.id and m.direction = 'inbound'
       order by m.id desc limit 1) newest on true
-    left join lateral (select value, wa_id from contact_identity
-      where contact_id = chat.contact_id and kind = 'phone' and on_whatsapp is not false
-      order by on_whatsapp is true desc, since, value limit 1) phone on true
-    left join lateral (select value from contact_identity
-      where contact_id = chat.contact_id and kind = 'lid' order by since desc limit 1) lid on true
+    ${reachablePhoneOf(sql`chat.contact_id`, sql`and on_whatsapp is not false`)}
+    ${newestOf('lid', sql`chat.contact_id`)}
     where chat.tenant_id = ${tenantId} and chat.instance_id = ${instanceId} and chat.contact_id is not null
       and chat.merged_into is null and (phone.value is not null or lid.value is not null)
     order by newest.id desc limit ${STATUS_AUDIENCE_MAX}`)
@@ -88,10 +83,8 @@ export async function findUnread(
   const rows = await db.query<{ id: MessageId; whatsappId: string; phone: string | null; lid: string | null }>(sql`
     select m.id, m.whatsapp_id as "whatsappId", phone.value as phone, lid.value as lid
     from message m join chat on chat.id = m.chat_id
-    left join lateral (select value from contact_identity
-      where contact_id = m.sender_id and kind = 'phone' order by since, value limit 1) phone on true
-    left join lateral (select value from contact_identity
-      where contact_id = m.sender_id and kind = 'lid' order by since desc limit 1) lid on true
+    ${phoneOf(sql`m.sender_id`)}
+    ${newestOf('lid', sql`m.sender_id`)}
     where m.tenant_id = ${tenantId} and m.instance_id = ${instanceId} and m.chat_id = ${chatId}
       and m.direction = 'inbound' and m.id <= ${upTo}
       and (chat.read_message_id is null or m.id > chat.read_message_id)

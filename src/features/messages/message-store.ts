@@ -2,6 +2,7 @@
 import sql, { empty, join, type Sql } from 'sql-template-tag'
 import { type ChatId, firstIdAt, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
+import { newestOf, phoneOf } from '../contacts/identity-store.js'
 import { survivorOf } from '../contacts/survivor-store.js'
 import type { MessageRow, MessageStatus } from './message.js'
 import { matches, type Search } from './search-store.js'
@@ -29,19 +30,15 @@ export const messageRow: Sql = sql`
   join chat own_chat on own_chat.id = m.chat_id
   join chat on chat.id = ${survivorOf(sql`own_chat`)}
   left join contact on contact.id = chat.contact_id
-  left join lateral (select value, wa_id from contact_identity
-    where contact_id = chat.contact_id and kind = 'phone' order by since, value limit 1) phone on true
-  left join lateral (select value from contact_identity
-    where contact_id = chat.contact_id and kind = 'lid' order by since desc limit 1) lid on true
+  ${phoneOf(sql`chat.contact_id`)}
+  ${newestOf('lid', sql`chat.contact_id`)}
   left join lateral (select max(value) filter (where kind = 'username') as username,
       max(value) filter (where kind = 'bsuid') as bsuid
     from contact_identity where contact_id = chat.contact_id and kind in ('username', 'bsuid')) other on true
   left join contact own_sender on own_sender.id = m.sender_id and chat.group_jid is not null
   left join contact sender on sender.id = ${survivorOf(sql`own_sender`)}
-  left join lateral (select value from contact_identity
-    where contact_id = sender.id and kind = 'phone' order by since, value limit 1) sender_phone on true
-  left join lateral (select value from contact_identity
-    where contact_id = sender.id and kind = 'lid' order by since desc limit 1) sender_lid on true`
+  ${phoneOf(sql`sender.id`, 'sender_phone')}
+  ${newestOf('lid', sql`sender.id`, 'sender_lid')}`
 
 export async function findMessage(
   db: Queryable,

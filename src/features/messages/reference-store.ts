@@ -3,6 +3,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import type { InboundContent, OutboundContent } from '../../platform/whatsapp/content.js'
 import { addressFrom } from '../../platform/whatsapp/jid.js'
 import type { MessageReference } from '../../platform/whatsapp/whatsapp.js'
+import { newestOf, phoneOf } from '../contacts/identity-store.js'
 
 /** All null where a message has no reference. */
 export interface ReferenceRow {
@@ -26,10 +27,8 @@ export const referenceColumns: Sql = sql`c.secret, ref.whatsapp_id as "refWhatsa
 export const referenceJoins: Sql = sql`
   left join lateral (select whatsapp_id, direction, content, secret, sender_id from message
     where id = c.context_id and tenant_id = c.tenant_id limit 1) ref on c.context_id is not null
-  left join lateral (select value, wa_id from contact_identity
-    where contact_id = ref.sender_id and kind = 'phone' order by since, value limit 1) ref_phone on true
-  left join lateral (select value from contact_identity
-    where contact_id = ref.sender_id and kind = 'lid' order by since desc limit 1) ref_lid on true`
+    ${phoneOf(sql`ref.sender_id`, 'ref_phone')}
+    ${newestOf('lid', sql`ref.sender_id`, 'ref_lid')}`
 
 export function referenceOf(row: ReferenceRow): MessageReference | undefined {
   if (row.refWhatsappId === null) return undefined

@@ -5,6 +5,7 @@ import type { Queryable, Tx } from '../../platform/database/database.js'
 import { ownLeases } from '../../platform/leases/fence.js'
 import type { Lease } from '../../platform/leases/lease.js'
 import { addressFrom, phoneFromWaId, type WhatsAppAddress } from '../../platform/whatsapp/jid.js'
+import { newestOf, phoneOf } from '../contacts/identity-store.js'
 
 /** A person's token comes right behind their message, and with it nothing is refused: so long it is waited for. */
 const TOKEN_WITHIN = sql`interval '3 seconds'`
@@ -111,10 +112,8 @@ export async function findHeldPeople(
     from chat_lane l join message m on m.chat_id = l.chat_id and m.chat_seq = l.head_seq
     join chat own_chat on own_chat.id = l.chat_id
     join chat on chat.id = coalesce(own_chat.merged_into, own_chat.id)
-    left join lateral (select value, wa_id from contact_identity
-      where contact_id = chat.contact_id and kind = 'phone' order by since, value limit 1) phone on true
-    left join lateral (select value from contact_identity
-      where contact_id = chat.contact_id and kind = 'lid' order by since desc limit 1) lid on true
+    ${phoneOf(sql`chat.contact_id`)}
+    ${newestOf('lid', sql`chat.contact_id`)}
     where l.tenant_id = ${tenantId} and l.instance_id = ${instanceId} and m.hold_reason = 'restricted'
       and l.head_due_at > now()`)
   return rows.map(addressFrom)

@@ -5,6 +5,7 @@ import type { Queryable } from '../../platform/database/database.js'
 import type { OutboundContent } from '../../platform/whatsapp/content.js'
 import { addressFrom } from '../../platform/whatsapp/jid.js'
 import type { SentMessage } from '../../platform/whatsapp/whatsapp.js'
+import { newestOf, reachablePhoneOf } from '../contacts/identity-store.js'
 import type { Referenced } from './about-another.js'
 import { type ReferenceRow, referenceColumns, referenceJoins, referenceOf } from './reference-store.js'
 
@@ -30,11 +31,8 @@ export async function findSent(
       from message c
       join chat own_chat on own_chat.id = c.chat_id
       join chat on chat.id = coalesce(own_chat.merged_into, own_chat.id)
-      left join lateral (select value, wa_id from contact_identity
-        where contact_id = chat.contact_id and kind = 'phone'
-        order by on_whatsapp is true desc, since, value limit 1) phone on true
-      left join lateral (select value from contact_identity
-        where contact_id = chat.contact_id and kind = 'lid' order by since desc limit 1) lid on true
+      ${reachablePhoneOf(sql`chat.contact_id`)}
+      ${newestOf('lid', sql`chat.contact_id`)}
       ${referenceJoins}
       where c.tenant_id = ${tenantId} and c.instance_id = ${instanceId} and c.whatsapp_id = ${whatsappId}
         and c.direction = 'outbound'`,

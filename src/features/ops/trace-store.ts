@@ -1,10 +1,10 @@
 /** What the trace of a message reads, across features. */
 import sql from 'sql-template-tag'
-import type { DeliveryId, EventId, InstanceId, MessageId, TenantId, WebhookId } from '../../kernel/ids.js'
+import type { DeliveryId, EventId, InstanceId, MessageId, TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
-import type { EventType, PublicEventType } from '../events/event.js'
+import type { EventType } from '../events/event.js'
 import type { MessageStatus } from '../messages/message.js'
-import type { Attempt, Delivery, DeliveryStatus } from '../webhooks/delivery.js'
+import type { Attempt, Delivery } from '../webhooks/delivery.js'
 
 export interface TracedMessage {
   readonly id: MessageId
@@ -64,27 +64,13 @@ export interface TracedDelivery {
   readonly attempts: readonly Attempt[]
 }
 
-interface DeliveryRow {
-  readonly id: DeliveryId
-  readonly tenantId: TenantId
-  readonly endpointId: WebhookId
-  readonly eventId: EventId
-  readonly eventType: PublicEventType
-  readonly status: DeliveryStatus
-  readonly attemptCount: number
-  readonly nextAttemptAt: Date | null
-  readonly waitsForCircuit: boolean
-  readonly createdAt: Date
-  readonly settledAt: Date | null
-}
-
 /** The deliveries of these events with their tries, in the order in which they were made. */
 export async function listTracedDeliveries(
   db: Queryable,
   tenantId: TenantId,
   eventIds: readonly EventId[],
 ): Promise<TracedDelivery[]> {
-  const deliveries = await db.query<DeliveryRow>(sql`
+  const deliveries = await db.query<Delivery>(sql`
     select d.id, d.tenant_id as "tenantId", d.endpoint_id as "endpointId", d.event_id as "eventId",
       e.type as "eventType", d.status, d.attempt_count as "attemptCount",
       case when d.parked_after is null then d.next_attempt_at end as "nextAttemptAt",
