@@ -1,7 +1,9 @@
 /** Every content but media, out and in, with a person and in groups of both addressings, through the API and the webhook. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { jpeg } from '../../src/platform/media/testing/samples.js'
 import { createEmptyDatabase } from '../support/database.js'
 import { eventually } from '../support/eventually.js'
 import { launchMirante, launchSimulator, type MiranteProcess, type SimulatorProcess } from '../support/launch.js'
@@ -17,9 +19,13 @@ let receiver: WebhookReceiver
 let mirante: MiranteProcess
 let instanceId: string
 let pageUrl: string
-const page = createServer((_request, response) =>
-  response.setHeader('content-type', 'text/html').end('<title>Our menu</title>'),
-)
+const page = createServer(async (request, response) => {
+  if (request.url === '/picture') response.setHeader('content-type', 'image/jpeg').end(await jpeg(640, 480))
+  else
+    response
+      .setHeader('content-type', 'text/html')
+      .end('<title>Our menu</title><meta name="og:image" content="/picture">')
+})
 /** By the addressing of the group. */
 const groups = new Map<string, string>()
 
@@ -130,10 +136,10 @@ describe.each(places)('with %s', (_name, to, place) => {
     expect(shown).toMatchObject({ type: 'text', text: `see ${link}` })
     expect(shown.message.extendedTextMessage?.title ?? null).toBeNull()
     const page = await send({ to: to(), type: 'text', text: { body: `see ${pageUrl}`, previewUrl: true } })
-    expect((await shownToAna(page.whatsappId)).message.extendedTextMessage).toMatchObject({
-      matchedText: pageUrl,
-      title: 'Our menu',
-    })
+    const { extendedTextMessage } = (await shownToAna(page.whatsappId)).message
+    expect(extendedTextMessage).toMatchObject({ matchedText: pageUrl, title: 'Our menu' })
+    const thumbnail = Buffer.from(extendedTextMessage.jpegThumbnail, 'base64')
+    expect(await sharp(thumbnail).metadata()).toMatchObject({ format: 'jpeg', width: 192, height: 144 })
   })
 
   it('sends an answer, a reaction, an edit and a deletion of its own', async () => {

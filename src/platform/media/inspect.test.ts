@@ -3,9 +3,10 @@ import { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
-import { inspectMedia } from './inspect.js'
+import { inspectMedia, makeThumbnail } from './inspect.js'
+import { readFilm } from './mp4.js'
 import { drawWaveform, readVoiceNote } from './ogg-opus.js'
-import { jpeg, mp4, png, voiceNote, wav } from './testing/samples.js'
+import { film, jpeg, mp4, png, voiceNote, wav, webp } from './testing/samples.js'
 
 const inspect = (data: Buffer, mimeType: string) =>
   inspectMedia({ mimeType, size: data.length, open: async () => Readable.from(pieces(data), { objectMode: false }) })
@@ -80,6 +81,56 @@ describe('a voice note', () => {
   })
 })
 
+describe('a film', () => {
+  const size = { width: 1_280, height: 720 }
+
+  it.each([
+    ['with its index before the film', {}, { ...size, seconds: 12 }],
+    ['with its index behind the film', { indexAtEnd: true }, { ...size, seconds: 12 }],
+    ['with long times', { long: true, seconds: 5_000 }, { ...size, seconds: 5_000 }],
+    ['recorded upright', { width: 720, height: 1_280, turned: true }, { width: 720, height: 1_280, seconds: 12 }],
+    ['of less than a second', { seconds: 0.2 }, { ...size, seconds: 1 }],
+  ])('%s has its seconds, width and height', async (_name, shape, found) => {
+    expect(await inspect(film(shape), 'video/mp4')).toEqual(found)
+    expect(await inspect(film(shape), 'video/quicktime')).toEqual(found)
+  })
+
+  it('is read the same in pieces of any size', async () => {
+    const data = film({ indexAtEnd: true })
+    const whole = await readFilm(Readable.from([data]))
+    for (const length of [1, 7, 333]) expect(await readFilm(Readable.from(pieces(data, length)))).toEqual(whole)
+    expect(whole?.seconds).toBeCloseTo(12.4, 5)
+  })
+
+  it('that is cut off or damaged anywhere is left without, or tells what is left', async () => {
+    const data = film()
+    for (let end = 0; end < 400; end += 7) await inspect(data.subarray(0, end), 'video/mp4')
+    for (let at = 24; at < 400; at += 3) {
+      const damaged = Buffer.from(data)
+      damaged.writeUInt32BE(0xffffffff, at)
+      expect((await inspect(damaged, 'video/mp4')).seconds ?? 0).toBeLessThan(1_000_000)
+    }
+  })
+})
+
+describe('a thumbnail of any picture', () => {
+  it('is a JPEG of no more than so many pixels', async () => {
+    for (const picture of [await jpeg(800, 400), await png(800, 400)]) {
+      const small = await makeThumbnail(picture, 192)
+      expect(await sharp(small).metadata()).toMatchObject({ format: 'jpeg', width: 192, height: 96 })
+    }
+    expect(await sharp(await makeThumbnail(await webp(), 192)).metadata()).toMatchObject({ width: 192, height: 192 })
+  })
+
+  it('is none of a drawing, which may name other files, and of what is no picture', async () => {
+    const drawing =
+      '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/hostname"/></svg>'
+    expect(await makeThumbnail(Buffer.from(drawing), 192)).toBeUndefined()
+    expect(await makeThumbnail(randomBytes(2_000), 192)).toBeUndefined()
+    expect(await makeThumbnail((await jpeg()).subarray(0, 200), 192)).toBeUndefined()
+  })
+})
+
 describe('other sounds and films', () => {
   it('have their seconds', async () => {
     expect(await inspect(wav(3), 'audio/wav')).toEqual({ seconds: 3 })
@@ -87,7 +138,8 @@ describe('other sounds and films', () => {
 
   it('that cannot be read are left without', async () => {
     expect(await inspect(mp4(), 'video/mp4')).toEqual({})
-    expect(await inspect(randomBytes(10_000), 'audio/mpeg')).toEqual({})
+    // Random bytes now and then begin a frame.
+    expect(await inspect(Buffer.alloc(10_000, 'A'), 'audio/mpeg')).toEqual({})
   })
 
   it('documents are not looked into', async () => {

@@ -4,11 +4,13 @@
  * and nothing here ever refuses a file.
  *
  * Libraries: `sharp` (Apache-2.0) comes with Baileys, which names it as a peer, so it costs no further installation; it is
- * loaded at the first picture, and never in the process that holds the sockets. `music-metadata` (MIT) is Baileys' own too.
- * There is no light library that takes a frame out of a film: films go without a thumbnail.
+ * loaded at the first picture. `music-metadata` (MIT) is Baileys' own too. There is no light library that takes a frame out of
+ * a film: films go without a thumbnail.
  */
 import type { Readable } from 'node:stream'
-import { base, familyOf } from './mime.js'
+import type { Sharp } from 'sharp'
+import { base, familyOf, HEAD_BYTES, judgeMime } from './mime.js'
+import { readFilm } from './mp4.js'
 import { readVoiceNote } from './ogg-opus.js'
 
 export interface Inspection {
@@ -33,6 +35,8 @@ const THUMBNAIL_QUALITY = 50
 const MAX_PIXELS = 64_000_000
 const MAX_PICTURE_BYTES = 32 * 1024 * 1024
 const WITHIN_SECONDS = 15
+const FILMS: ReadonlySet<string> = new Set(['video/mp4', 'video/quicktime', 'video/3gpp'])
+const PICTURES: ReadonlySet<string> = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif'])
 
 /** Never rejects for what the file holds. */
 export async function inspectMedia(options: InspectOptions): Promise<Inspection> {
@@ -42,8 +46,20 @@ export async function inspectMedia(options: InspectOptions): Promise<Inspection>
     const voice = await reading(options, readVoiceNote)
     if (voice) return { ...voice, seconds: Math.max(1, Math.round(voice.seconds)) }
   }
-  if (family === 'audio' || family === 'video') return (await reading(options, readDuration)) ?? {}
+  const film = FILMS.has(base(options.mimeType)) ? await reading(options, readFilm) : undefined
+  if (film?.seconds !== undefined) return { ...film, seconds: Math.max(1, Math.round(film.seconds)) }
+  if (family === 'audio' || family === 'video') return { ...film, ...(await reading(options, readDuration)) }
   return {}
+}
+
+/** A picture as a small JPEG, for somebody who has its bytes; undefined for what is no picture, or is too large. */
+export async function makeThumbnail(picture: Uint8Array, edge: number): Promise<Buffer | undefined> {
+  const judgement = await judgeMime(picture.subarray(0, HEAD_BYTES), undefined)
+  // Not all that `sharp` can read: a drawing (SVG) may name other files.
+  if (!('mimeType' in judgement) || !PICTURES.has(judgement.mimeType)) return undefined
+  const { default: sharp } = await import('sharp')
+  const small = shrunk(sharp(picture, { limitInputPixels: MAX_PIXELS }).timeout({ seconds: WITHIN_SECONDS }), edge)
+  return small.toBuffer().catch(() => undefined)
 }
 
 /** Opens the file for one reader and closes it behind it, whatever the reader did; undefined when it failed or took too long. */
@@ -70,12 +86,7 @@ async function readPicture(content: Readable, { size }: InspectOptions): Promise
   const { default: sharp } = await import('sharp')
   const picture = sharp({ limitInputPixels: MAX_PIXELS, sequentialRead: true }).timeout({ seconds: WITHIN_SECONDS })
   content.on('error', (error) => picture.destroy(error))
-  const small = picture
-    .clone()
-    .rotate()
-    .resize({ width: THUMBNAIL_EDGE, height: THUMBNAIL_EDGE, fit: 'inside', withoutEnlargement: true })
-    .flatten({ background: '#ffffff' })
-    .jpeg({ quality: THUMBNAIL_QUALITY })
+  const small = shrunk(picture.clone(), THUMBNAIL_EDGE)
   content.pipe(picture)
   const [{ width, height, orientation = 1 }, thumbnail] = await Promise.all([
     picture.metadata(),
@@ -84,6 +95,14 @@ async function readPicture(content: Readable, { size }: InspectOptions): Promise
   // From 5 on the picture is stored lying on its side.
   const upright = orientation < 5 ? { width, height } : { width: height, height: width }
   return { ...upright, ...(thumbnail ? { thumbnail } : {}) }
+}
+
+function shrunk(picture: Sharp, edge: number): Sharp {
+  return picture
+    .rotate()
+    .resize({ width: edge, height: edge, fit: 'inside', withoutEnlargement: true })
+    .flatten({ background: '#ffffff' })
+    .jpeg({ quality: THUMBNAIL_QUALITY })
 }
 
 async function readDuration(content: Readable, { mimeType, size }: InspectOptions): Promise<Inspection> {

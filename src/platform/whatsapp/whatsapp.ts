@@ -208,6 +208,8 @@ export interface LinkPreview {
   readonly url: string
   readonly title: string
   readonly description?: string
+  /** A small JPEG. */
+  readonly thumbnail?: Buffer
 }
 
 /** Another message, as WhatsApp names it. */

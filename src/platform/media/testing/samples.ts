@@ -49,6 +49,72 @@ export function mp4(extraBytes = 1_000): Buffer {
   return Buffer.concat([type, free])
 }
 
+interface FilmShape {
+  readonly width?: number
+  readonly height?: number
+  readonly seconds?: number
+  /** Recorded upright: stored lying on its side. */
+  readonly turned?: boolean
+  /** Where phones and encoders that write as they go put the index. */
+  readonly indexAtEnd?: boolean
+  /** 64-bit times. */
+  readonly long?: boolean
+}
+
+/** An MP4 with the index of a film and of its sound, around bytes that are no film. */
+export function film(shape: FilmShape = {}): Buffer {
+  const { width = 1_280, height = 720, seconds = 12.4, turned = false, indexAtEnd = false, long = false } = shape
+  const head = (name: string, fields: Buffer) => box(name, Buffer.of(long ? 1 : 0, 0, 0, 0), fields)
+  const time = (value: number) => {
+    const bytes = Buffer.alloc(long ? 8 : 4)
+    bytes.writeUIntBE(value, bytes.length - 4, 4)
+    return bytes
+  }
+  const uint32 = (value: number) => {
+    const bytes = Buffer.alloc(4)
+    bytes.writeInt32BE(value)
+    return bytes
+  }
+  const matrix = (
+    turned ? [0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000] : [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 1]
+  ).map(uint32)
+  const track = (across: number, down: number) =>
+    box(
+      'trak',
+      head(
+        'tkhd',
+        Buffer.concat([
+          time(0),
+          time(0),
+          uint32(1),
+          uint32(0),
+          time(0),
+          Buffer.alloc(16),
+          ...matrix,
+          uint32(across << 16),
+          uint32(down << 16),
+        ]),
+      ),
+    )
+  const [across, down] = turned ? [height, width] : [width, height]
+  const movie = head(
+    'mvhd',
+    Buffer.concat([time(0), time(0), uint32(1_000), time(Math.round(seconds * 1_000)), Buffer.alloc(80)]),
+  )
+  const index = box('moov', movie, track(0, 0), track(across, down))
+  const type = Buffer.concat([Buffer.of(0, 0, 0, 24), Buffer.from('ftypisom\0\0\x02\0isommp42', 'latin1')])
+  const bytes = box('mdat', Buffer.alloc(10_000, 7))
+  return Buffer.concat(indexAtEnd ? [type, bytes, index] : [type, index, bytes])
+}
+
+function box(name: string, ...parts: readonly Buffer[]): Buffer {
+  const body = Buffer.concat(parts)
+  const header = Buffer.alloc(8)
+  header.writeUInt32BE(8 + body.length)
+  header.write(name, 4, 'latin1')
+  return Buffer.concat([header, body])
+}
+
 const PRE_SKIP = 312
 const SAMPLES_PER_PACKET = 960
 

@@ -115,7 +115,11 @@ function encodeText(
   preview: LinkPreview | undefined,
 ): proto.IMessage {
   if (!info && !preview) return { conversation: text.body }
-  const shown = preview && { matchedText: preview.url, title: preview.title, description: preview.description ?? '' }
+  const { thumbnail } = preview ?? {}
+  const shown = preview && {
+    ...{ matchedText: preview.url, title: preview.title, description: preview.description ?? '' },
+    ...(thumbnail ? { jpegThumbnail: thumbnail } : {}),
+  }
   return { extendedTextMessage: { text: text.body, ...shown, ...(info ? { contextInfo: info } : {}) } }
 }
 
