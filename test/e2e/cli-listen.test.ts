@@ -91,6 +91,7 @@ test('nothing is lost or doubled while the local server is down, nor over a kill
   await listen.complains(/^Connected again/m)
   await write('four')
   await receiver.waitFor(() => receiver.verified.length >= 4, 'all four')
+  await listen.says(/"four"/)
 
   expect(textsOf(receiver)).toEqual(['one', 'two', 'three, while nobody listens', 'four'])
   expect(receiver.refused).toEqual([])

@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url'
 /** What `mirante` is once it is installed. */
 export const MAIN = fileURLToPath(new URL('../../dist/src/main.js', import.meta.url))
 
+/** A bound against hanging. */
+const SAYS_WITHIN_MS = 120_000
+
 export interface Ended {
   readonly code: number | null
   readonly stdout: string
@@ -52,13 +55,21 @@ export function commandRunner(
     const ended = new Promise<Ended>((resolve) => child.once('close', (code) => resolve({ code, ...read })))
     const waitFor = (name: 'stdout' | 'stderr') => (pattern: RegExp) =>
       new Promise<RegExpExecArray>((resolve, reject) => {
+        const giveUp = (why: string): void =>
+          reject(new Error(`${why} ${pattern}; stdout: ${read.stdout} stderr: ${read.stderr}`))
+        const timer = setTimeout(giveUp, SAYS_WITHIN_MS, `in ${SAYS_WITHIN_MS} ms it did not say`)
         const look = (): void => {
           const found = pattern.exec(read[name])
-          if (found) resolve(found)
+          if (!found) return
+          clearTimeout(timer)
+          resolve(found)
         }
         looks.add(look)
         look()
-        void ended.then(({ stderr }) => reject(new Error(`it ended without saying ${pattern}: ${stderr}`)))
+        void ended.then(() => {
+          clearTimeout(timer)
+          giveUp('it ended without saying')
+        })
       })
     return {
       ended,
