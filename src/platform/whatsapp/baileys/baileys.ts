@@ -4,8 +4,7 @@
  * leaves before it is durable) · inbox, stanza, acks, send (what is told and answered) · connection (a life) · closing.
  */
 import { readFileSync } from 'node:fs'
-import { Agent } from 'node:https'
-import { rootCertificates } from 'node:tls'
+import type { Agent } from 'node:https'
 import type { UserFacingSocketConfig } from 'baileys'
 import type { Clock } from '../../../kernel/clock.js'
 import type { Random } from '../../../kernel/random.js'
@@ -16,6 +15,7 @@ import type { CrashPoint } from './crash-point.js'
 import { readPlaintext } from './inbound.js'
 import { UnreadableCredentials } from './key-store.js'
 import { type BaileysLibrary, loadBaileys } from './load.js'
+import { createMediaAgent } from './media-agent.js'
 import { decodeRaw } from './raw-entry.js'
 
 export interface BaileysOptions {
@@ -95,7 +95,7 @@ async function load({ rootPublicKeyHex }: BaileysOptions): Promise<BaileysLibrar
 }
 
 const agentOf = ({ caFile }: BaileysOptions): Agent | undefined =>
-  caFile ? new Agent({ ca: [...rootCertificates, readFileSync(caFile, 'utf8')] }) : undefined
+  caFile ? createMediaAgent(readFileSync(caFile, 'utf8')) : undefined
 
 function socketOf(
   { webSocketUrl, keepAliveMs }: BaileysOptions,
