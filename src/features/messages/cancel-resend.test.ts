@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance, takeLease } from '../../../test/support/factories.js'
-import { type Answer, createTestServer, type TestServer } from '../../../test/support/http-server.js'
+import type { Answer, TestServer } from '../../../test/support/http-server.js'
+import { useTestServer } from '../../../test/support/use-server.js'
 import { type ChatId, createIdGenerator, type InstanceId, type MessageId, publicId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import type { Lease } from '../../platform/leases/lease.js'
@@ -19,7 +19,6 @@ import { applyReceipts } from './receipt-store.js'
 
 const ids = createIdGenerator()
 const tenantId = DEFAULT_TENANT_ID
-let testDatabase: TestDatabase
 let http: TestServer
 let key: string
 let db: Database
@@ -27,19 +26,13 @@ let instanceId: InstanceId
 let lease: Lease
 let chat: ChatId
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-  http = await createTestServer({
-    db,
-    modules: () => [cancelResendRoutes({ change: createCancelResend({ db, ids }) })],
-  })
-  key = await http.newKey({ scopes: ['send'] })
-})
-afterAll(async () => {
-  await http.stop()
-  await testDatabase.drop()
-})
+useTestServer(
+  (own) => [cancelResendRoutes({ change: createCancelResend({ db: own, ids }) })],
+  async (made) => {
+    ;({ db, http } = made)
+    key = await http.newKey({ scopes: ['send'] })
+  },
+)
 beforeEach(async () => {
   instanceId = await buildInstance(db, tenantId)
   lease = await takeLease(db, instanceId)

@@ -1,9 +1,9 @@
 /** The list of chats and the messages of one. */
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance } from '../../../test/support/factories.js'
-import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
+import type { TestServer } from '../../../test/support/http-server.js'
+import { useTestServer } from '../../../test/support/use-server.js'
 import { type ChatId, createIdGenerator, type InstanceId, publicId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import type { InboundContent } from '../../platform/whatsapp/content.js'
@@ -16,7 +16,6 @@ import { storeInbound } from './ingest-store.js'
 
 const ids = createIdGenerator()
 const GROUP = '120363025246125486@g.us'
-let database: TestDatabase
 let db: Database
 let http: TestServer
 let book: AddressBook
@@ -24,16 +23,13 @@ let tenantId: TenantId
 let instanceId: InstanceId
 let key: string
 
-beforeAll(async () => {
-  database = await createTestDatabase()
-  db = database.db
-  book = createAddressBook({ db, ids })
-  http = await createTestServer({ db, modules: () => [chatListRoutes({ db })] })
-})
-afterAll(async () => {
-  await http.stop()
-  await database.drop()
-})
+useTestServer(
+  (own) => [chatListRoutes({ db: own })],
+  (made) => {
+    ;({ db, http } = made)
+    book = createAddressBook({ db, ids })
+  },
+)
 beforeEach(async () => {
   tenantId = await http.newTenant()
   key = await http.newKey({ tenantId, scopes: ['read'] })

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance } from '../../../test/support/factories.js'
-import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
+import type { TestServer } from '../../../test/support/http-server.js'
+import { useTestServer } from '../../../test/support/use-server.js'
 import { systemClock } from '../../kernel/clock.js'
 import {
   type ChatId,
@@ -26,7 +26,6 @@ import { createSearchIndex } from './search-index.js'
 import { indexNext } from './search-store.js'
 
 const ids = createIdGenerator()
-let database: TestDatabase
 let db: Database
 let http: TestServer
 let tenantId: TenantId
@@ -34,15 +33,12 @@ let instanceId: InstanceId
 let chatId: ChatId
 let key: string
 
-beforeAll(async () => {
-  database = await createTestDatabase()
-  db = database.db
-  http = await createTestServer({ db, modules: () => [messageListRoutes({ db })] })
-})
-afterAll(async () => {
-  await http.stop()
-  await database.drop()
-})
+useTestServer(
+  (own) => [messageListRoutes({ db: own })],
+  (made) => {
+    ;({ db, http } = made)
+  },
+)
 beforeEach(async () => {
   tenantId = await http.newTenant()
   key = await http.newKey({ tenantId, scopes: ['read'] })

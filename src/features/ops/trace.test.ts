@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance, takeLease } from '../../../test/support/factories.js'
-import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
+import type { TestServer } from '../../../test/support/http-server.js'
+import { useTestServer } from '../../../test/support/use-server.js'
 import { type ChatId, createIdGenerator, type InstanceId, type MessageId, publicId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import type { Lease } from '../../platform/leases/lease.js'
@@ -21,7 +21,6 @@ import { traceRoutes } from './trace-routes.js'
 
 const ids = createIdGenerator()
 const tenantId = DEFAULT_TENANT_ID
-let testDatabase: TestDatabase
 let http: TestServer
 let key: string
 let db: Database
@@ -29,16 +28,13 @@ let instanceId: InstanceId
 let lease: Lease
 let chatId: ChatId
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  db = testDatabase.db
-  http = await createTestServer({ db, modules: () => [traceRoutes({ db })] })
-  key = await http.newKey({ scopes: ['read'] })
-})
-afterAll(async () => {
-  await http.stop()
-  await testDatabase.drop()
-})
+useTestServer(
+  (own) => [traceRoutes({ db: own })],
+  async (made) => {
+    ;({ db, http } = made)
+    key = await http.newKey({ scopes: ['read'] })
+  },
+)
 beforeEach(async () => {
   instanceId = await buildInstance(db, tenantId)
   await take('replica-a')
