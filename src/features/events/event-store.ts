@@ -25,7 +25,8 @@ export interface EventRange {
   readonly limit: number
 }
 
-interface EventRow {
+/** The row of `eventColumns`. */
+export interface EventRow {
   id: string
   tenant_id: string
   seq: bigint
@@ -37,7 +38,8 @@ interface EventRow {
   created_at: Date
 }
 
-const eventColumns: Sql = sql`e.id, e.tenant_id, e.seq, e.type, e.instance_id, e.subject_id, e.data, e.body, e.created_at`
+/** Of event `e`. */
+export const eventColumns: Sql = sql`e.id, e.tenant_id, e.seq, e.type, e.instance_id, e.subject_id, e.data, e.body, e.created_at`
 
 /** The tenant's events of these types in sequence. */
 export async function listEvents(db: Queryable, tenantId: TenantId, range: EventRange): Promise<StoredEvent[]> {
@@ -121,7 +123,7 @@ export async function freezeBodies(
   return new Map(rows.map(({ id, body }) => [idFromColumn('evt', id), body]))
 }
 
-function toEvent(row: EventRow): StoredEvent {
+export function toEvent(row: EventRow): StoredEvent {
   return {
     id: idFromColumn('evt', row.id),
     tenantId: idFromColumn('ten', row.tenant_id),

@@ -180,19 +180,6 @@ export interface Target extends EventKey {
   readonly sequence: bigint
 }
 
-/** Who wants these events now. */
-export async function findTargets(db: Queryable, keys: readonly EventKey[]): Promise<Target[]> {
-  return db.query<Target>(
-    sql`
-      select e.tenant_id as "tenantId", e.id as "eventId", w.id as "endpointId", e.seq as sequence, ${orderKey} as "orderKey"
-      from unnest(
-        ${keys.map(({ tenantId }) => tenantId)}::uuid[],
-        ${keys.map(({ eventId }) => eventId)}::uuid[]) as key (tenant_id, id)
-      join event e on e.id = key.id and e.tenant_id = key.tenant_id
-      join webhook_endpoint w on ${endpointWantsEvent}`,
-  )
-}
-
 /** Where an ordered endpoint has got to in its tenant's sequence. Others wait until the transaction ends. */
 export async function lockOrderedPosition(
   tx: Tx,

@@ -1,7 +1,7 @@
 /**
  * The job `fan-out`: an event becomes one delivery for each endpoint that wants it, each with its job, and its body is
- * frozen, all in one transaction. Run twice it adds nothing. What is claimed together travels together: a burst of events
- * costs a few statements per hundred.
+ * frozen, all in one statement. Run twice it adds nothing. What is claimed together travels together: a burst of events
+ * costs a few statements per hundred. Deliveries begin in this process, as far as it has places for them.
  *
  * Fan-outs run in any order, on any worker; an ordered endpoint must not notice. For such a one the fan-out of an event first
  * makes the deliveries of all before it that the endpoint wants, in sequence, under the lock of the endpoint's position; those
@@ -11,21 +11,16 @@ import type { EventId, IdGenerator, WebhookId } from '../../kernel/ids.js'
 import { createBatcher } from '../../platform/database/batcher.js'
 import { type Database, isDatabaseUnavailable, type Tx } from '../../platform/database/database.js'
 import { done, type JobHandler, type JobPolicy, type Jobs } from '../../platform/jobs/jobs.js'
-import { type EventKey, findEvents, freezeBodies } from '../events/event-store.js'
+import type { EventKey } from '../events/event-store.js'
 import type { ShowEvents } from '../events/event-view.js'
-import { makeBodies } from './bodies.js'
+import { type Body, makeBodies } from './bodies.js'
 import { insertDeliveries } from './delivery-store.js'
-import {
-  findTargets,
-  findTargetsBetween,
-  lockOrderedPosition,
-  moveOrderedPosition,
-  type Target,
-} from './endpoint-store.js'
+import { findTargetsBetween, lockOrderedPosition, moveOrderedPosition, type Target } from './endpoint-store.js'
+import { findWanted, insertFannedOut } from './fan-out-store.js'
 
 export interface FanOutDeps {
   readonly db: Database
-  readonly jobs: Pick<Jobs, 'enqueueAll'>
+  readonly jobs: Pick<Jobs, 'enqueueAll' | 'reserve'>
   readonly show: ShowEvents
   readonly ids: IdGenerator
 }
@@ -68,20 +63,28 @@ export function createFanOut({ db, jobs, show, ids }: FanOutDeps): JobHandler {
   }
 
   async function fanOutAll(keys: readonly EventKey[]): Promise<void> {
-    const targets = await findTargets(db, keys)
+    const { events, targets } = await findWanted(db, keys)
     if (targets.length === 0) return
-    const wanted = new Set(targets.map(({ eventId }) => eventId))
-    const events = await findEvents(
-      db,
-      keys.filter(({ eventId }) => wanted.has(eventId)),
-    )
     const bodies = await makeBodies(show, events)
-    for (const last of lastOfOrdered(targets)) await fanOutInOrder(last)
-    await db.tx(async (tx) => {
-      if (bodies.length > 0) await freezeBodies(tx, bodies)
-      // Of ordered endpoints only what was recorded before they became such: the rest is there.
-      await deliver(tx, targets)
+    const ordered = targets.filter(({ orderKey }) => orderKey !== null)
+    for (const last of lastOfEach(ordered)) await fanOutInOrder(last)
+    await deliverHere(
+      bodies,
+      targets.filter(({ orderKey }) => orderKey === null),
+    )
+    // What was recorded before their endpoint became an ordered one: the rest is there.
+    if (ordered.length > 0) await db.tx((tx) => deliver(tx, ordered))
+  }
+
+  async function deliverHere(bodies: readonly Body[], targets: readonly Target[]): Promise<void> {
+    const deliveries = targets.map((target) => ({ ...target, id: ids.next('dlv') }))
+    const places = jobs.reserve('deliver-webhook', deliveries.length)
+    const inserting = insertFannedOut(db, { bodies, deliveries, insertJobs: places.insertFrom })
+    const inserted = await inserting.catch((error: unknown) => {
+      places.begin([])
+      throw error
     })
+    places.begin(inserted)
   }
 
   /** Up to this target's event, in bounded steps. */
@@ -116,11 +119,10 @@ export function createFanOut({ db, jobs, show, ids }: FanOutDeps): JobHandler {
   }
 }
 
-/** For each ordered endpoint the target that is the last in sequence. */
-function lastOfOrdered(targets: readonly Target[]): Target[] {
+/** For each endpoint the target that is the last in sequence. */
+function lastOfEach(targets: readonly Target[]): Target[] {
   const last = new Map<WebhookId, Target>()
   for (const target of targets) {
-    if (target.orderKey === null) continue
     const other = last.get(target.endpointId)
     if (!other || other.sequence < target.sequence) last.set(target.endpointId, target)
   }

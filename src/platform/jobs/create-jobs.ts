@@ -51,10 +51,12 @@ export function createJobs(options: JobsOptions): JobSystem {
   const tasks: CronTask[] = []
   const policyOf = (kind: JobKind): JobPolicy => policies[kind] ?? defaultJobPolicy
   const settler = createSettler({ ...options, policyOf: ({ kind }) => policyOf(kind), onDead })
+  const runner = createRunner({ ...options, settler, handlers, policyOf, drainMs, sweepMs })
 
   return {
     enqueue: (tx, job) => enqueueAll(tx, [job]),
     enqueueAll,
+    reserve: runner.reserve,
     work(kind, handler) {
       if (handlers.has(kind)) throw new Error(`${kind} has a handler already`)
       handlers.set(kind, handler)
@@ -67,7 +69,7 @@ export function createJobs(options: JobsOptions): JobSystem {
     deadLetters: (tenantId, page) => db.tenantTx(tenantId, (tx) => findDeadLetters(tx, tenantId, page)),
     retryDead: (tenantId, jobId) => db.tenantTx(tenantId, (tx) => reviveJob(tx, tenantId, jobId)),
     discardDead: (tenantId, jobId) => db.tenantTx(tenantId, (tx) => deleteDeadJob(tx, tenantId, jobId)),
-    runner: createRunner({ ...options, settler, handlers, policyOf, drainMs, sweepMs }),
+    runner,
     scheduler: createCron({ ...options, tasks }),
   }
 

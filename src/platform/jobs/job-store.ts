@@ -5,7 +5,7 @@
  * wait. Whoever adds to a lane takes the lane's lock first, so `seq` grows in the order of commits; whoever takes its head
  * away takes the lock and then promotes the next.
  */
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import type { JobId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../database/database.js'
 import type { DeadLetter, Job, JobKind, NewJob } from './jobs.js'
@@ -61,6 +61,20 @@ async function insertJobRows(tx: Tx, jobs: readonly NewJob[]): Promise<void> {
     with ordinality as j (tenant_id, kind, subject_id, lane, dedupe, due_at, attempt, ord)
     order by ord
     on conflict (kind, dedupe) where dedupe is not null and state <> 'dead' do nothing`)
+}
+
+/**
+ * Inserts a job without a lane for each row (tenant_id, subject_id) of `source`, at the end of the caller's statement. The
+ * first `places` of them are claimed already; only of the others everybody is told.
+ */
+export function insertClaimed(source: Sql, { kind, limit: places, worker, token, claimMs }: ClaimRequest): Sql {
+  return sql`
+    insert into job (id, tenant_id, kind, subject_id, state, attempt, worker, token, running_until)
+    select uuid_v7(), tenant_id, ${kind}, subject_id, case when mine then 'running' else 'ready' end, mine::int,
+      case when mine then ${worker}::uuid end, case when mine then ${token}::uuid end,
+      case when mine then now() + ${claimMs} * interval '1 ms' end
+    from (select tenant_id, subject_id, row_number() over (order by subject_id) <= ${places} as mine from ${source}) j
+    returning id as "jobId", tenant_id as "tenantId", subject_id as id, state = 'running' as claimed`
 }
 
 /** In one order everywhere, so that two transactions never wait for each other. */

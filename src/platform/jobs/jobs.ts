@@ -12,6 +12,7 @@
  *                                   │                 ├──claim ran out──▶ ready
  *                                   └─by hand── dead ◀┴──retry, none left
  */
+import type { Sql } from 'sql-template-tag'
 import type { JobId, TenantId } from '../../kernel/ids.js'
 import type { Service } from '../../kernel/service.js'
 import type { Tx } from '../database/database.js'
@@ -77,6 +78,26 @@ export interface JobPolicy {
   readonly concurrency: number
 }
 
+/** A job that a statement of the caller's inserted. */
+export interface InsertedJob<Id extends string = string> {
+  readonly jobId: JobId
+  readonly tenantId: TenantId
+  readonly id: Id
+  /** Born claimed: it is to be begun here. */
+  readonly claimed: boolean
+}
+
+/**
+ * Free places of this process for jobs that are about to be inserted: so many of them are born claimed and begin here right
+ * after the commit, without a wake-up and without a claim. Should the process die before, they are seen to be abandoned.
+ */
+export interface Reservation {
+  /** A statement, or the end of one, that inserts a job for each row (tenant_id, subject_id) of `source`, as InsertedJobs. */
+  insertFrom(source: Sql): Sql
+  /** To be called once: begins what was born claimed and gives back the other places. Nothing was inserted: with none. */
+  begin(inserted: readonly InsertedJob[]): void
+}
+
 export interface DeadLetter extends Job {
   readonly error: string
   readonly diedAt: Date
@@ -86,6 +107,8 @@ export interface Jobs {
   /** Inserts the job in the caller's transaction; a wake-up follows the commit. */
   enqueue(tx: Tx, job: NewJob): Promise<void>
   enqueueAll(tx: Tx, jobs: readonly NewJob[]): Promise<void>
+  /** For jobs without a key, most of which can begin here. Places for `count` of them, or for as many as there are. */
+  reserve(kind: JobKind, count: number): Reservation
   /** Registers the handler of a kind. Before `start`. */
   work(kind: JobKind, handler: JobHandler): void
   /** A task by cron expression, run by one process at a time, under the lease `scheduler`. Before `start`. */

@@ -11,8 +11,8 @@ import type { Random } from '../../kernel/random.js'
 import type { Service } from '../../kernel/service.js'
 import { type Database, isDatabaseUnavailable } from '../database/database.js'
 import { execute, STOPPING } from './execute.js'
-import { type ClaimedJob, claimJobs, notifyKinds } from './job-store.js'
-import type { Dispatcher, JobHandler, JobKind, JobPolicy } from './jobs.js'
+import { type ClaimedJob, type ClaimRequest, claimJobs, insertClaimed, notifyKinds } from './job-store.js'
+import type { Dispatcher, JobHandler, JobKind, JobPolicy, Reservation } from './jobs.js'
 import { release, type Settler } from './settler.js'
 import { createStaleSweep } from './stale-sweep.js'
 
@@ -31,6 +31,10 @@ export interface RunnerOptions {
   /** How long `stop` lets handlers finish before it aborts them, in ms. */
   readonly drainMs: number
   readonly sweepMs: number
+}
+
+export interface Runner extends Service {
+  reserve(kind: JobKind, count: number): Reservation
 }
 
 /** The state of one kind. */
@@ -53,7 +57,7 @@ const SWEEP_JITTER = 0.4
 /** A claim outlasts its handler's time limit by this: to abort, to wait for the handler, and to settle. */
 const CLAIM_MARGIN_MS = 10_000
 
-export function createRunner(options: RunnerOptions): Service {
+export function createRunner(options: RunnerOptions): Runner {
   const { db, dispatcher, settler, handlers, policyOf, incarnation, clock, random, logger, drainMs, sweepMs } = options
   const desks = new Map<JobKind, Desk>()
   const inFlight = new Set<Promise<void>>()
@@ -68,6 +72,7 @@ export function createRunner(options: RunnerOptions): Service {
   dispatcher.onWakeUp((kind) => wake(desks.get(kind)))
 
   return {
+    reserve,
     async start() {
       for (const [kind, handler] of handlers) {
         const desk = { running: 0, claiming: false, again: false, crowded: false, alarm: new AbortController() }
@@ -143,13 +148,42 @@ export function createRunner(options: RunnerOptions): Service {
     const limit = Math.min(policy.concurrency - desk.running, MAX_CLAIM)
     desk.crowded = limit <= 0
     if (desk.crowded) return
-    const token = randomUUID()
-    const claimMs = policy.timeoutMs + CLAIM_MARGIN_MS
+    const request = claimFor(kind, limit, policy)
     const claimedAt = clock.mono()
-    const { jobs, nextDueInMs } = await claimJobs(db, { kind, limit, worker: incarnation, token, claimMs })
-    for (const job of jobs) track(run(desk, job, claimedAt + claimMs))
+    const { jobs, nextDueInMs } = await claimJobs(db, request)
+    for (const job of jobs) track(run(desk, job, claimedAt + request.claimMs))
     if (jobs.length === limit) desk.again = true
     else if (nextDueInMs !== null) setAlarm(desk, nextDueInMs)
+  }
+
+  function claimFor(kind: JobKind, limit: number, { timeoutMs }: Pick<JobPolicy, 'timeoutMs'>): ClaimRequest {
+    return { kind, limit, worker: incarnation, token: randomUUID(), claimMs: timeoutMs + CLAIM_MARGIN_MS }
+  }
+
+  /** None while jobs wait for a place, or may: those come first. */
+  function placesAt(desk: Desk | undefined): number {
+    if (!desk || desk.claiming || desk.crowded || stopping.signal.aborted) return 0
+    return Math.max(0, desk.policy.concurrency - desk.running)
+  }
+
+  function reserve(kind: JobKind, count: number): Reservation {
+    const desk = desks.get(kind)
+    const places = Math.min(count, placesAt(desk))
+    const claim = claimFor(kind, places, policyOf(kind))
+    const claimedUntil = clock.mono() + claim.claimMs
+    if (desk) desk.running += places
+    return {
+      insertFrom: (source) => insertClaimed(source, claim),
+      begin(inserted) {
+        if (!desk) return
+        desk.running -= places
+        for (const { claimed, ...job } of inserted) {
+          const { token } = claim
+          if (claimed) track(run(desk, { ...job, kind, token, attempt: 1, lane: null }, claimedUntil))
+        }
+        if (desk.crowded) wake(desk)
+      },
+    }
   }
 
   async function run(desk: Desk, job: ClaimedJob, claimedUntil: number): Promise<void> {
