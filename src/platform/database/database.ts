@@ -9,6 +9,9 @@
 import type { Sql } from 'sql-template-tag'
 import type { TenantId } from '../../kernel/ids.js'
 
+/** A statement, or a part of one. */
+export type Statement = Sql
+
 export interface Queryable {
   /** Runs one statement and returns its rows. `name` makes it a prepared statement: one text per name, always. */
   query<Row>(statement: Sql, name?: string): Promise<Row[]>

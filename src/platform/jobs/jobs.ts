@@ -12,10 +12,9 @@
  *                                   │                 ├──claim ran out──▶ ready
  *                                   └─by hand── dead ◀┴──retry, none left
  */
-import type { Sql } from 'sql-template-tag'
 import type { JobId, TenantId } from '../../kernel/ids.js'
 import type { Service } from '../../kernel/service.js'
-import type { Tx } from '../database/database.js'
+import type { Statement, Tx } from '../database/database.js'
 
 export const jobKinds = [
   'fan-out',
@@ -93,7 +92,7 @@ export interface InsertedJob<Id extends string = string> {
  */
 export interface Reservation {
   /** A statement, or the end of one, that inserts a job for each row (tenant_id, subject_id) of `source`, as InsertedJobs. */
-  insertFrom(source: Sql): Sql
+  insertFrom(source: Statement): Statement
   /** To be called once: begins what was born claimed and gives back the other places. Nothing was inserted: with none. */
   begin(inserted: readonly InsertedJob[]): void
 }
