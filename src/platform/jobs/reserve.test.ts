@@ -53,10 +53,11 @@ async function startWorker(handle: (id: string) => Promise<void>, sweepMs = NEVE
   // The look at the start is over when a first job could begin here.
   await eventually(async () => {
     const places = system.reserve('fan-out', 1)
-    const [isFree] = await insert(places, [randomUUID()])
-    places.begin(isFree ? [isFree] : [])
-    await db.execute(sql`delete from job where state = 'ready'`)
-    return isFree?.claimed === true
+    const [first] = await insert(places, [randomUUID()])
+    places.begin(first ? [first] : [])
+    if (first?.claimed) return true
+    await db.execute(sql`delete from job where id = ${first?.jobId}`)
+    return false
   }, 'there are places')
   return system
 }
