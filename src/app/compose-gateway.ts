@@ -36,7 +36,7 @@ export function composeGateway(config: Config, base: Base): Service[] {
   })
   const calls = createCallReceiver({ db, addressBook: base.addressBook, ids, clock, random, logger })
   const blocks = createBlockKeeper({ db, ids, clock, random, logger })
-  const sweep = createRawSweep({ db, dataKeys, ingest, provider, clock, random, logger })
+  const sweep = createRawSweep({ db, ids, dataKeys, ingest, provider, clock, random, logger })
   const journals = createJournalWriter({ db, clock, dataKeys, ...crashPoint })
   const supervisor = createSupervisor({
     db,

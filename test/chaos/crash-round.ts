@@ -35,7 +35,7 @@ export interface RoundVerdict {
   readonly eventsTwice: number
   /** Messages and raw entries that never came to rest. */
   readonly stuck: number
-  /** Not a failure: messages whose delivery receipt was acknowledged and then lost with the process. */
+  /** Messages whose delivery receipt was acknowledged and then lost with the process. */
   readonly receiptsLost: number
 }
 
@@ -215,8 +215,8 @@ async function shownTo({ simulator }: CrashWorld, phone: string, after: number):
 function settle(world: CrashWorld, chats: readonly Chat[], before: Marks, withinMs: number): Promise<boolean> {
   const written = sum(chats, (chat) => chat.written.length)
   const isAtRest = async (): Promise<boolean> => {
-    const { open, raw, inbound } = await world.count()
-    if (open > 0 || raw > 0 || inbound < before.inbound + written) return false
+    const { open, raw, inbound, undelivered } = await world.count()
+    if (open > 0 || raw > 0 || undelivered > before.undelivered || inbound < before.inbound + written) return false
     const shown = await Promise.all(chats.map(({ phone, seenBefore }) => shownTo(world, phone, seenBefore)))
     if (chats.some(({ sent }, index) => (shown[index]?.length ?? 0) < sent.length)) return false
     return (await verdictOf(world)).undeliveredInbound === 0

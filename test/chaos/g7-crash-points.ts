@@ -128,7 +128,7 @@ async function runOne(world: CrashWorld, round: RoundOptions): Promise<Verdict> 
     : { ...(await runRound(world, round)) }
 }
 
-function judge({ crashes, sent, received, receiptsLost, scannedAgain, ...zeros }: Verdict): string[] {
+function judge({ crashes, sent, received, scannedAgain, ...zeros }: Verdict): string[] {
   return Object.entries(zeros).flatMap(([name, value]) => (value === 0 ? [] : [`${name} is ${value}, not 0`]))
 }
 

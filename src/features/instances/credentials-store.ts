@@ -1,5 +1,5 @@
 /**
- * Credentials and raw inbound entries, sealed. Written only under the fence: every write joins the lease with exactly this
+ * Credentials and raw inbound entries, sealed, and receipts. Written only under the fence: every write joins the lease with exactly this
  * epoch and token, in the same statement.
  */
 import sql from 'sql-template-tag'
@@ -7,6 +7,7 @@ import type { InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
 import { ownLeases } from '../../platform/leases/fence.js'
 import type { Fence, Resource } from '../../platform/leases/lease.js'
+import type { Receipt } from '../../platform/whatsapp/whatsapp.js'
 import type { InstanceRef } from './instance.js'
 
 export interface SealedCredential {
@@ -27,10 +28,22 @@ export interface SealedRaw {
   readonly sealed: Buffer
 }
 
+/** One receipt of one message. It stays in `early_receipt` until it is applied. */
+export interface JournaledReceipt {
+  readonly resource: Resource
+  readonly instanceId: InstanceId
+  readonly tenantId: TenantId
+  readonly whatsappId: string
+  readonly status: Receipt['status']
+  readonly at: Date
+  readonly errorCode: string | null
+}
+
 export interface JournalBatch {
   readonly fences: readonly Fence[]
   readonly credentials: readonly SealedCredential[]
   readonly raws: readonly SealedRaw[]
+  readonly receipts: readonly JournaledReceipt[]
 }
 
 /**
@@ -39,7 +52,7 @@ export interface JournalBatch {
  * @returns the resources whose rows are durable; those missing are fenced.
  */
 export async function flushJournal(db: Queryable, batch: JournalBatch): Promise<Set<Resource>> {
-  const { fences, credentials, raws } = batch
+  const { fences, credentials, raws, receipts } = batch
   const changed = credentials.filter(({ sealed }) => sealed !== null)
   const removed = credentials.filter(({ sealed }) => sealed === null)
   const rows = await db.query<{ resource: Resource }>(
@@ -78,6 +91,20 @@ export async function flushJournal(db: Queryable, batch: JournalBatch): Promise<
         join own using (resource)
         order by i.ord
         on conflict (instance_id, enc_hash) do nothing
+      ), told as (
+        insert into early_receipt (instance_id, tenant_id, whatsapp_id, status, at, error_code)
+        select r.instance_id, r.tenant_id, r.whatsapp_id, r.status, r.at, r.error_code
+        from unnest(
+          ${receipts.map((row) => row.resource)}::text[],
+          ${receipts.map((row) => row.instanceId)}::uuid[],
+          ${receipts.map((row) => row.tenantId)}::uuid[],
+          ${receipts.map((row) => row.whatsappId)}::text[],
+          ${receipts.map((row) => row.status)}::message_status[],
+          ${receipts.map((row) => row.at)}::timestamptz[],
+          ${receipts.map((row) => row.errorCode)}::text[])
+          as r (resource, instance_id, tenant_id, whatsapp_id, status, at, error_code)
+        join own using (resource)
+        on conflict (instance_id, whatsapp_id, status, member) do nothing
       )
       select resource from own`,
     'journal_flush',

@@ -1,9 +1,9 @@
 /** The pages of one journal in memory: what was appended and is not durable yet, and who waits for it. Does no I/O. */
 import type { Fence } from '../../platform/leases/lease.js'
-import type { CredentialChange, JournalEntry } from '../../platform/whatsapp/whatsapp.js'
+import type { CredentialChange, JournalEntry, Receipt } from '../../platform/whatsapp/whatsapp.js'
 import { sealFor } from '../tenants/data-keys.js'
 import { credentialPlace, rawPlace } from './credentials.js'
-import type { SealedCredential, SealedRaw } from './credentials-store.js'
+import type { JournaledReceipt, SealedCredential, SealedRaw } from './credentials-store.js'
 import type { InstanceRef } from './instance.js'
 
 export interface Book {
@@ -28,6 +28,7 @@ export interface Page {
   readonly upTo: number
   readonly credentials: readonly SealedCredential[]
   readonly raws: readonly SealedRaw[]
+  readonly receipts: readonly JournaledReceipt[]
 }
 
 interface Waiter {
@@ -40,6 +41,7 @@ interface Waiter {
 export function createBook(fence: Fence, owner: InstanceRef, key: Buffer): Book {
   const changes = new Map<string, CredentialChange>()
   let raws: NonNullable<JournalEntry['inbound']>[] = []
+  let receipts: Receipt[] = []
   let waiters: Waiter[] = []
   let tail = 0
   let taken = 0
@@ -73,6 +75,7 @@ export function createBook(fence: Fence, owner: InstanceRef, key: Buffer): Book 
     if (dead) return tail
     for (const change of entry.changes ?? []) changes.set(`${change.kind}\0${change.id}`, change)
     if (entry.inbound) raws.push(entry.inbound)
+    if (entry.receipt) receipts.push(entry.receipt)
     return tail
   }
 
@@ -95,9 +98,13 @@ export function createBook(fence: Fence, owner: InstanceRef, key: Buffer): Book 
         encHash,
         sealed: sealFor(key, rawPlace(owner, encHash), payload),
       })),
+      receipts: receipts.flatMap(({ whatsappIds, status, at, errorCode = null }) =>
+        whatsappIds.map((whatsappId) => ({ resource: fence.resource, ...owner, whatsappId, status, at, errorCode })),
+      ),
     }
     changes.clear()
     raws = []
+    receipts = []
     taken = tail
     return page
   }
@@ -121,6 +128,7 @@ export function createBook(fence: Fence, owner: InstanceRef, key: Buffer): Book 
     dead = error
     changes.clear()
     raws = []
+    receipts = []
     for (const { reject } of waiters.splice(0)) reject(error)
   }
 }

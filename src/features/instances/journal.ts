@@ -174,9 +174,10 @@ export function createJournalWriter(options: JournalWriterOptions): JournalWrite
   async function write(pages: ReadonlyMap<Book, Page>): Promise<Set<Resource>> {
     const credentials = [...pages.values()].flatMap((page) => page.credentials)
     const raws = [...pages.values()].flatMap((page) => page.raws)
+    const receipts = [...pages.values()].flatMap((page) => page.receipts)
     if (raws.length > 0) crashPoint('before-inbound-store')
     if (credentials.length > 0) crashPoint('before-ratchet')
-    const own = await flushJournal(db, { fences: [...pages.keys()].map(({ fence }) => fence), credentials, raws })
+    const own = await flushJournal(db, { fences: [...pages.keys()].map(({ fence }) => fence), credentials, raws, receipts })
     if (raws.length > 0) crashPoint('after-inbound-store')
     if (credentials.length > 0) crashPoint('after-ratchet')
     return own

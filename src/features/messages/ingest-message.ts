@@ -19,6 +19,7 @@ import { type DataKeys, sealFor } from '../tenants/data-keys.js'
 import { openVoteIn } from './ballot.js'
 import { type InboundItem, settleRaw, storeInbound } from './ingest-store.js'
 import { mediaSourcePlace } from './media.js'
+import { stepsTo } from './message.js'
 import { applyReceipts, type ReceiptItem, takeEarlyReceipts } from './receipt-store.js'
 import { reportGap } from './report-gap.js'
 
@@ -205,7 +206,9 @@ export function createIngest(options: IngestOptions): Ingest {
     await applyReceipts(
       tx,
       fence,
-      early.map((receipt) => ({ ...receipt, eventId: ids.next('evt') })),
+      early.flatMap((receipt) =>
+        stepsTo(receipt.status).map((status) => ({ ...receipt, status, eventId: ids.next('evt') })),
+      ),
     )
   }
 
@@ -233,10 +236,6 @@ export function createIngest(options: IngestOptions): Ingest {
     )
   }
 }
-
-/** Who received a message has it from WhatsApp's server: that it was sent may be known from this receipt first. */
-const stepsTo = (status: Receipt['status']): readonly Receipt['status'][] =>
-  status === 'sent' || status === 'failed' ? [status] : ['sent', status]
 
 /** A message that came several times at once (repeated by its sender, healed) is stored once, readable if it ever was. */
 function onceEach(items: readonly InboundItem[]): InboundItem[] {

@@ -29,6 +29,10 @@ export type Origin = 'human' | 'api' | 'bot' | 'campaign' | 'scheduler' | 'phone
 /** A status that a receipt can bring. */
 export type ReceiptStatus = 'sent' | 'delivered' | 'read' | 'played' | 'failed'
 
+/** Who received a message has it from WhatsApp's server: that it was sent may be known from this receipt first. */
+export const stepsTo = (status: ReceiptStatus): readonly ReceiptStatus[] =>
+  status === 'sent' || status === 'failed' ? [status] : ['sent', status]
+
 /** Whether a receipt moves a message in this status. Nothing goes back, and what has ended stays ended. */
 export function movesForward(from: MessageStatus, to: ReceiptStatus): boolean {
   if (from === 'failed' || from === 'cancelled' || from === 'received') return false

@@ -1,5 +1,8 @@
-/** Applying receipts: statuses only move forward, and a receipt that came before its message waits for it. */
-import sql, { type Sql } from 'sql-template-tag'
+/**
+ * Applying receipts: statuses only move forward, and a receipt that came before its message waits for it in `early_receipt`.
+ * There the journal keeps each receipt from before it is acknowledged until it is applied.
+ */
+import sql, { empty, type Sql } from 'sql-template-tag'
 import type { EventId, InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
 import { ownLeases } from '../../platform/leases/fence.js'
@@ -19,7 +22,7 @@ export interface ReceiptItem {
 
 /**
  * Applies receipts of one session, in order. A message that several of them speak of moves to the furthest and gets an
- * event for each step forward. Receipts of messages that are not stored yet are kept in `early_receipt`.
+ * event for each step forward. Receipts of messages that are not stored yet stay in `early_receipt`, or are put there.
  * `fence` null: for the sweep, which acts for no connection.
  * @returns false when the lease is lost; then nothing was written.
  */
@@ -81,6 +84,12 @@ export async function applyReceipts(
         where not exists (select from target t
           where t.instance_id = item.instance_id and t.whatsapp_id = item.whatsapp_id)
         on conflict (instance_id, whatsapp_id, status, member) do nothing
+      ), applied as (
+        delete from early_receipt e
+        where e.instance_id = any (array(select distinct instance_id from target))
+          and e.whatsapp_id = any (array(select whatsapp_id from target))
+          and exists (select from item join target using (instance_id, whatsapp_id)
+            where item.instance_id = e.instance_id and item.whatsapp_id = e.whatsapp_id and item.status = e.status)
       ), new_event as (
         select step.event_id as id, step.tenant_id, 'message.' || step.status as type, step.instance_id,
           step.message_id as subject_id,
@@ -112,6 +121,28 @@ export async function takeEarlyReceipts(
         error_code as "errorCode"`,
     'take-early-receipts',
   )
+}
+
+export interface KeptReceiptFilter {
+  readonly olderThanMs: number
+  /** Default: of all instances. */
+  readonly instanceId?: InstanceId
+  readonly limit: number
+}
+
+/** Receipts of messages that are stored, which nobody applied, of all tenants. The oldest first. */
+export async function unappliedReceipts(
+  db: Queryable,
+  { olderThanMs, instanceId, limit }: KeptReceiptFilter,
+): Promise<Omit<ReceiptItem, 'eventId'>[]> {
+  return db.query(sql`
+    select e.tenant_id as "tenantId", e.instance_id as "instanceId", e.whatsapp_id as "whatsappId", e.status, e.at,
+      e.error_code as "errorCode"
+    from early_receipt e join message m
+      on m.instance_id = e.instance_id and m.whatsapp_id = e.whatsapp_id and m.direction = 'outbound'
+    where e.received_at <= now() - make_interval(secs => ${olderThanMs / 1000}::float8)
+      ${instanceId ? sql`and e.instance_id = ${instanceId}` : empty}
+    order by e.received_at limit ${limit}`)
 }
 
 /** Forgets receipts whose message never came, of all tenants. @returns how many went. */

@@ -5,14 +5,14 @@ import { createTestDatabase, type TestDatabase } from '../../../test/support/dat
 import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
 import { systemClock } from '../../kernel/clock.js'
 import { newKey } from '../../kernel/crypto.js'
-import { createIdGenerator, type InstanceId, type TenantId } from '../../kernel/ids.js'
+import { createIdGenerator, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import { silentLogger } from '../../kernel/logger.js'
 import type { RawReading } from '../../platform/whatsapp/whatsapp.js'
 import { createAddressBook } from '../contacts/address-book.js'
 import { createJournalWriter } from '../instances/journal.js'
 import { createDataKeys, type DataKeys, kekOf } from '../tenants/data-keys.js'
 import { createIngest } from './ingest-message.js'
-import { listMessages } from './message-store.js'
+import { findMessage, listMessages } from './message-store.js'
 import { createRawSweep, type RawSweep } from './sweep-raw.js'
 
 const ids = createIdGenerator()
@@ -29,6 +29,7 @@ beforeAll(async () => {
   const common = { db, clock: systemClock, logger: silentLogger }
   sweep = createRawSweep({
     ...common,
+    ids,
     dataKeys,
     random: Math.random,
     ingest: createIngest({ ...common, ids, addressBook: createAddressBook({ db, ids }), dataKeys }),
@@ -64,6 +65,20 @@ test('whoever takes an instance over stores what its predecessor had received fi
   expect(await bodies()).toEqual(['before the crash'])
 })
 
+test('a receipt that was journaled and never applied moves its message, and is forgotten', async () => {
+  const { db } = database
+  const lease = await takeLease(db, instanceId)
+  const journal = await createJournalWriter({ db, clock: systemClock, dataKeys }).open(lease, { tenantId, instanceId })
+  const id = await buildSending('SENT')
+  const ana = { waId: '5511987654321' }
+  journal.append({ receipt: { whatsappIds: ['SENT', 'NOT STORED'], chat: ana, status: 'read', at: new Date() } })
+  await journal.close()
+  await sweep.acquired?.(lease, tenantId, instanceId)
+  expect((await findMessage(db, tenantId, id))?.status).toBe('read')
+  const left = await db.query(sql`select whatsapp_id as id from early_receipt where instance_id = ${instanceId}`)
+  expect(left).toEqual([{ id: 'NOT STORED' }])
+})
+
 // Helpers
 
 function readingOf(text: string): RawReading {
@@ -85,6 +100,17 @@ async function receive(texts: readonly string[]): Promise<void> {
     journal.append({ changes: [], inbound: { encHash: randomBytes(32), payload: Buffer.from(text) } })
   }
   await journal.close()
+}
+
+async function buildSending(whatsappId: string): Promise<MessageId> {
+  const id = ids.next('msg')
+  const book = createAddressBook({ db: database.db, ids })
+  const { chatId } = await book.chatAt(tenantId, instanceId, { waId: '5511987654321' })
+  await database.db.execute(sql`
+    insert into message (id, tenant_id, instance_id, chat_id, direction, whatsapp_id, type, content, origin, status)
+    values (${id}, ${tenantId}, ${instanceId}, ${chatId}, 'outbound', ${whatsappId}, 'text', '{"type":"text"}', 'api',
+      'sending')`)
+  return id
 }
 
 async function bodies(): Promise<string[]> {

@@ -1,10 +1,10 @@
 /**
  * Ingests what was received but never became a message: the process died, or the ingest failed, between the raw entry and
- * its message. Works from stanza and plaintext alone, so it needs no connection, and no lease either: storing a message
+ * its message. Applies receipts that were kept and not applied, too. Works from stanza and plaintext alone, so it needs no connection, and no lease either: storing a message
  * twice stores it once. Any gateway sweeps for all instances.
  */
 import type { Clock } from '../../kernel/clock.js'
-import type { InstanceId } from '../../kernel/ids.js'
+import type { IdGenerator, InstanceId } from '../../kernel/ids.js'
 import { errorText, type Logger } from '../../kernel/logger.js'
 import type { Random } from '../../kernel/random.js'
 import type { Service } from '../../kernel/service.js'
@@ -15,9 +15,11 @@ import type { SessionAttachment } from '../instances/session-attachment.js'
 import { type DataKeys, openFor } from '../tenants/data-keys.js'
 import type { InboxOwner, Ingest } from './ingest-message.js'
 import { type OpenRaw, openRawRows, settleRaw } from './ingest-store.js'
+import { sweepReceipts } from './sweep-receipts.js'
 
 export interface RawSweepOptions {
   readonly db: Database
+  readonly ids: IdGenerator
   readonly dataKeys: DataKeys
   readonly ingest: Ingest
   readonly provider: Pick<Provider, 'readRaw'>
@@ -38,15 +40,15 @@ const BATCH = 200
 const JITTER = 0.2
 
 export function createRawSweep(options: RawSweepOptions): RawSweep {
-  const { db, dataKeys, ingest, provider, clock, random, logger, everyMs = 10_000, olderThanMs = 10_000 } = options
+  const { db, ids, dataKeys, ingest, provider, clock, random, logger, everyMs = 10_000, olderThanMs = 10_000 } = options
   const stopping = new AbortController()
   let running: Promise<void> | undefined
 
   return {
-    sweep: () => sweepWhere({ olderThanMs }),
+    sweep: () => sweepAll({ olderThanMs }),
     /** Before the next connection brings newer messages: so a chat keeps its order over a crash. */
     async acquired(_lease, _tenantId, instanceId) {
-      await sweepWhere({ olderThanMs: 0, instanceId })
+      await sweepAll({ olderThanMs: 0, instanceId })
     },
     async start() {
       running ??= loop()
@@ -62,10 +64,16 @@ export function createRawSweep(options: RawSweepOptions): RawSweep {
       const pauseMs = everyMs * (1 + JITTER * (2 * random() - 1))
       await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
       if (stopping.signal.aborted) return
-      await sweepWhere({ olderThanMs }).catch((error: unknown) => {
+      await sweepAll({ olderThanMs }).catch((error: unknown) => {
         logger.warn('SESSION', 'the sweep of raw entries failed', { reason: errorText(error) })
       })
     }
+  }
+
+  /** Messages first: a receipt may be of one of them. */
+  async function sweepAll(where: { olderThanMs: number; instanceId?: InstanceId }): Promise<number> {
+    const settled = await sweepWhere(where)
+    return settled + (await sweepReceipts({ db, ids }, where))
   }
 
   async function sweepWhere(where: { olderThanMs: number; instanceId?: InstanceId }): Promise<number> {

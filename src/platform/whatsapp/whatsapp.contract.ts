@@ -38,6 +38,10 @@ export interface ContractWorld {
   write(text: string): Promise<string>
   /** Whether WhatsApp has our receipt for it. */
   isReceipted(whatsappId: string): boolean
+  /** The contact plays what we sent under this id. */
+  play(whatsappId: string): void
+  /** Whether WhatsApp knows that we have heard of that. */
+  isHeard(whatsappId: string): boolean
   /** What was on its way has arrived. */
   settle(): Promise<void>
 }
@@ -99,6 +103,26 @@ export function describeProvider(name: string, world: () => ContractWorld): void
       expect(number.messages()).toMatchObject([
         { whatsappId: id, content: { type: 'text', text: { body: 'contract: received' } }, offline: false },
       ])
+    })
+
+    it("a contact's receipt is not acknowledged, and nobody hears of it, before it is durable", async () => {
+      const number = await world().open()
+      const id = number.provider.newWhatsappId()
+      await number.send(world().contact, 'contract: played', { id })
+      const wasPlayed = (): boolean =>
+        number.receipts().some(({ whatsappIds, status }) => status === 'played' && whatsappIds.includes(id))
+      await eventually(() => number.receipts().some(({ whatsappIds }) => whatsappIds.includes(id)))
+      await eventually(() => world().isHeard(id))
+      number.journal.hold()
+      world().play(id)
+      await eventually(() => number.journal.tail > number.journal.durable)
+      await world().settle()
+      expect({ heard: world().isHeard(id), told: wasPlayed() }).toEqual({ heard: false, told: false })
+      number.journal.release()
+      await eventually(() => world().isHeard(id) && wasPlayed())
+      expect(number.journal.state.receipts).toContainEqual(
+        expect.objectContaining({ whatsappIds: [id], status: 'played' }),
+      )
     })
 
     it.each(['LEASE_LOST', 'NOT_DURABLE'] as const)(

@@ -3,7 +3,8 @@
  * to its single `close` event. Who owns the number, when to reconnect, what to store: all of that is decided by its caller.
  *
  * What every provider must keep (whatsapp.contract.ts):
- * - No byte leaves before what it stands on is durable in the journal (keys of a send, the inbound row of a receipt).
+ * - No byte leaves before what it stands on is durable in the journal: keys of a send, the inbound row of a receipt of ours,
+ *   a receipt of theirs before we acknowledge it.
  * - `send` resolves only after WhatsApp's server acknowledged the message; else it says whether the bytes may have left.
  * - A damaged frame, a refused upgrade, a silent server or a lost acknowledgement ends this connection and nothing more,
  *   always with exactly one `close` event; after it there is no other event.
@@ -99,6 +100,8 @@ export interface JournalEntry {
     /** Stanza and plaintext, in the provider's encoding, for `readRaw`. */
     readonly payload: Buffer
   }
+  /** Told once more as an event, when it is durable. WhatsApp repeats it only until we acknowledge it. */
+  readonly receipt?: Receipt
 }
 
 export interface Connection {

@@ -16,6 +16,8 @@ describeProvider(
     inbox: world.textsRead,
     write: world.write,
     isReceipted: (id) => world.stateOf(id) === 'delivered',
+    play: (id) => world.simulator.phones.giveReceipts(world.contact, [id], 'played'),
+    isHeard: (id) => world.waitingReceipts(id) === 0,
     settle: world.settle,
   }),
 )

@@ -190,7 +190,11 @@ export function openConnection(
     if (stanza.tag === 'receipt' && stanza.attrs.type === 'retry') crashPoint?.('at-retry')
     const reading = readStanza(stanza, { me: store.me(), now: clock.now() })
     if (reading.kind === 'message') inbox.arrived(stanza)
-    if (reading.kind === 'answer') sending.answered(reading.answer)
+    if (reading.kind === 'answer') {
+      // Before Baileys acknowledges it: the gate keeps that back until this is durable.
+      if (reading.answer.receipt) journal.append({ receipt: reading.answer.receipt })
+      sending.answered(reading.answer)
+    }
     if (reading.kind === 'success') tell({ type: 'loading' })
     if (reading.kind === 'unknown') tell({ type: 'unknown-stanza', tag: stanza.tag, detail: reading.detail })
   }

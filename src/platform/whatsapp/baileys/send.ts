@@ -128,7 +128,7 @@ export function createSending(options: SendOptions): Sending {
         const status = errorCode === undefined ? 'sent' : 'failed'
         tell({ type: 'receipt', receipt: { whatsappIds: [whatsappId], chat: late.chat, status, at, ...refused } })
       }
-      if (receipt) tell({ type: 'receipt', receipt })
+      if (receipt) gate.afterDurable(() => tell({ type: 'receipt', receipt }))
     },
     noteFrame(whatsappId) {
       const sending = underway.get(whatsappId)

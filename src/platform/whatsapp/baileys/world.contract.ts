@@ -23,6 +23,8 @@ export interface World {
   textsRead(): string[]
   /** What the contact knows of a message it wrote to us. */
   stateOf(whatsappId: string): string | undefined
+  /** Receipts of a message of ours that our number has not acknowledged. */
+  waitingReceipts(whatsappId: string): number
   /** How the contact treats what it reads. */
   setReceipts(receipts: 'none' | 'delivered' | 'read'): void
   /** Each stanza of our number when it arrives at WhatsApp. */
@@ -85,6 +87,11 @@ export function useWorld(): World {
     textsRead,
     readTimes: (text) => textsRead().filter((read) => read === text).length,
     stateOf: (whatsappId) => simulator.phones.sent(contact).find(({ id }) => id === whatsappId)?.state,
+    waitingReceipts(whatsappId) {
+      const queues = [...(simulator.world.find(number.waId)?.companions.values() ?? [])].map(({ queue }) => queue)
+      const waiting = queues.flatMap((queue) => queue.pending())
+      return waiting.filter(({ node: { tag, attrs } }) => tag === 'receipt' && attrs.id === whatsappId).length
+    },
     setReceipts: (receipts) => void simulator.phones.createContacts({ phones: [contact], habits: { receipts } }),
     onArrival: (listener) => listenTo(simulator, number.waId, listener),
     tellNumber(stanza) {

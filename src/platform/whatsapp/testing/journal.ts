@@ -1,5 +1,5 @@
 /** A journal in memory for tests: its durability is in the test's hands, and what is durable can be looked at. */
-import type { CredentialSnapshot, Journal, JournalEntry } from '../whatsapp.js'
+import type { CredentialSnapshot, Journal, JournalEntry, Receipt } from '../whatsapp.js'
 import { JournalError } from '../whatsapp.js'
 
 export interface TestJournalOptions {
@@ -14,6 +14,7 @@ export interface DurableState {
   readonly credentials: Map<string, Map<string, Buffer>>
   /** Hash in hex → payload. */
   readonly inbound: Map<string, Buffer>
+  readonly receipts: Receipt[]
 }
 
 export interface TestJournal extends Journal {
@@ -37,7 +38,7 @@ interface Waiter {
 }
 
 export function noState(): DurableState {
-  return { credentials: new Map(), inbound: new Map() }
+  return { credentials: new Map(), inbound: new Map(), receipts: [] }
 }
 
 export function createTestJournal({ commitMs = 0, durable: state = noState() }: TestJournalOptions = {}): TestJournal {
@@ -76,7 +77,10 @@ export function createTestJournal({ commitMs = 0, durable: state = noState() }: 
 
   function apply({ entries, upTo, writes }: ReturnType<typeof take>): void {
     for (const writeOne of writes) writeOne()
-    for (const { inbound } of entries) if (inbound) state.inbound.set(inbound.encHash.toString('hex'), inbound.payload)
+    for (const { inbound, receipt } of entries) {
+      if (inbound) state.inbound.set(inbound.encHash.toString('hex'), inbound.payload)
+      if (receipt) state.receipts.push(receipt)
+    }
     flushCount += 1
     durable = Math.max(durable, upTo)
     const ready = waiters.filter(({ position }) => position <= durable)

@@ -1,0 +1,23 @@
+/** Applies receipts that the journal kept and whose session ended before it could: no status is lost in a crash. */
+import type { IdGenerator, InstanceId } from '../../kernel/ids.js'
+import type { Database } from '../../platform/database/database.js'
+import { stepsTo } from './message.js'
+import { applyReceipts, unappliedReceipts } from './receipt-store.js'
+
+const BATCH = 200
+
+/** Needs no lease: a status only moves forward, whoever moves it. Resolves to how many receipts were applied. */
+export async function sweepReceipts(
+  { db, ids }: { readonly db: Database; readonly ids: IdGenerator },
+  where: { readonly olderThanMs: number; readonly instanceId?: InstanceId },
+): Promise<number> {
+  for (let applied = 0; ; ) {
+    const receipts = await unappliedReceipts(db, { ...where, limit: BATCH })
+    const items = receipts.flatMap((receipt) =>
+      stepsTo(receipt.status).map((status) => ({ ...receipt, status, eventId: ids.next('evt') })),
+    )
+    if (items.length > 0) await applyReceipts(db, null, items)
+    applied += receipts.length
+    if (receipts.length < BATCH) return applied
+  }
+}
