@@ -177,7 +177,12 @@ export function createJournalWriter(options: JournalWriterOptions): JournalWrite
     const receipts = [...pages.values()].flatMap((page) => page.receipts)
     if (raws.length > 0) crashPoint('before-inbound-store')
     if (credentials.length > 0) crashPoint('before-ratchet')
-    const own = await flushJournal(db, { fences: [...pages.keys()].map(({ fence }) => fence), credentials, raws, receipts })
+    const own = await flushJournal(db, {
+      fences: [...pages.keys()].map(({ fence }) => fence),
+      credentials,
+      raws,
+      receipts,
+    })
     if (raws.length > 0) crashPoint('after-inbound-store')
     if (credentials.length > 0) crashPoint('after-ratchet')
     return own
