@@ -54,12 +54,12 @@ export async function claimHeads(
       with own as materialized (${ownLeases([lease])}),
       unhurried as materialized (select set_config('synchronous_commit', 'off', true)),
       -- A constant limit: of one that it does not know the planner thinks that it takes a tenth of all lanes, finds the plan
-      -- that it could keep too dear, and plans each claim anew. More than are in flight at once; the locks of those that are
-      -- passed over end with a wake-up.
+      -- that it could keep too dear, and plans each claim anew. As many as are in flight at once; whoever holds the
+      -- lock of a lane that is passed over wakes for it.
       soonest as materialized (
         select chat_id from chat_lane
         where instance_id = ${instanceId} and head_due_at <= now() and exists (select from own)
-        order by head_due_at limit 64
+        order by head_due_at limit 32
       ), due as materialized (
         select chat_id, head_seq from chat_lane
         where chat_id = any (array(select chat_id from soonest)) and instance_id = ${instanceId} and head_due_at <= now()
@@ -99,8 +99,10 @@ export async function claimHeads(
       from claimed c join chat own_chat on own_chat.id = c.chat_id
         and own_chat.id = any (array(select chat_id from claimed))
       -- What was accepted while its chat was merged waits in the old lane; the person is the merged chat's.
-      left join lateral (select contact_id, group_jid from chat
-        where id = coalesce(own_chat.merged_into, own_chat.id) limit 1) chat on true
+      left join lateral (select contact_id, group_jid from chat where id = own_chat.merged_into limit 1) merged on true
+      cross join lateral (select
+        case when own_chat.merged_into is null then own_chat.contact_id else merged.contact_id end as contact_id,
+        case when own_chat.merged_into is null then own_chat.group_jid else merged.group_jid end as group_jid) chat
       left join lateral (select value, wa_id, on_whatsapp, checked_at from contact_identity
         where contact_id = chat.contact_id and kind = 'phone'
         order by on_whatsapp is true desc, since, value limit 1) phone on true
