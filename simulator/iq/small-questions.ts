@@ -1,7 +1,9 @@
 import { giveToken } from '../router/announce-token.js'
 import { parseJid } from '../wire/jid.js'
 import { type BinaryNode, child, children, el } from '../wire/node-codec.js'
+import type { Person } from '../world/world.js'
 import type { IqAnswer, IqQuestion } from './answer-iq.js'
+import { answerMex } from './mex.js'
 
 const PRIVACY = ['readreceipts', 'profile', 'status', 'online', 'last', 'groupadd', 'calladd', 'messages', 'defense']
 const ACCEPTED_IN_SILENCE = ['w:stats', 'urn:xmpp:whatsapp:dirty', 'disappearing_mode', 'status', 'w:biz', 'bot', 'tos']
@@ -16,20 +18,25 @@ export function answerSmallQuestion(question: IqQuestion): IqAnswer | null {
     case 'abt':
       return { content: [props()] }
     case 'privacy':
-      return type === 'set' ? setPrivacy(question) : { content: [privacySettings()] }
+      return type === 'set' ? setPrivacy(question) : { content: [privacySettings(question.companion.person)] }
     case 'w:profile:picture':
       return type === 'get' ? picture(question) : { content: [] }
     case 'w:mex':
-      return { content: [el('result', {}, Buffer.from(JSON.stringify({ data: account(question) })))] }
+      return answerMex(question)
     default:
       return ACCEPTED_IN_SILENCE.includes(xmlns) || (xmlns === '' && asked?.tag === 'ping') ? { content: [] } : null
   }
 }
 
-/** Settings are taken in silence; tokens are given to whom they are for. */
+/** Settings are kept; tokens are given to whom they are for. */
 function setPrivacy({ sim, node, companion }: IqQuestion): IqAnswer {
   const tokens = child(node, 'tokens')
-  if (!tokens) return { content: [] }
+  if (!tokens) {
+    for (const { attrs } of children(child(node, 'privacy'), 'category')) {
+      if (attrs.name && attrs.value) companion.person.privacy.set(attrs.name, attrs.value)
+    }
+    return { content: [privacySettings(companion.person)] }
+  }
   const given = children(tokens, 'token').filter(({ attrs }) => attrs.type === 'trusted_contact')
   return {
     content: [el('tokens', {}, [])],
@@ -42,25 +49,12 @@ function setPrivacy({ sim, node, companion }: IqQuestion): IqAnswer {
   }
 }
 
-function privacySettings(): BinaryNode {
+function privacySettings({ privacy }: Person): BinaryNode {
   return el(
     'privacy',
     {},
-    PRIVACY.map((name) => el('category', { name, value: 'all' })),
+    PRIVACY.map((name) => el('category', { name, value: privacy.get(name) ?? 'all' })),
   )
-}
-
-/** What is known of an account under the names of its queries. */
-function account({ sim, companion }: IqQuestion) {
-  const { restrictedUntil } = companion.person
-  const isActive = restrictedUntil > sim.now()
-  return {
-    xwa2_fetch_account_reachout_timelock: {
-      is_active: isActive,
-      time_enforcement_ends: isActive ? String(Math.floor(restrictedUntil / 1000)) : '0',
-      enforcement_type: 'DEFAULT',
-    },
-  }
 }
 
 function picture({ sim, node, asked }: IqQuestion): IqAnswer {

@@ -21,6 +21,8 @@ export type Person = {
   readonly habits: Habits
   /** Numbers of those whose messages and calls do not come through. */
   readonly blocked: Set<string>
+  /** Who may see what of it, by the setting's name; what is missing is for all. */
+  readonly privacy: Map<string, string>
   /** By the number of whoever gave it. */
   readonly tokensFrom: Map<string, PrivacyToken>
   /** Until then its messages to people of whom it has no token are refused with 463; milliseconds since the epoch. */
@@ -167,6 +169,7 @@ function newPerson(given: Pick<Person, 'phone' | 'lid' | 'name' | 'identity'>): 
       givesTokens: true,
     },
     blocked: new Set(),
+    privacy: new Map(),
     tokensFrom: new Map(),
     picture: null,
     restrictedUntil: 0,
