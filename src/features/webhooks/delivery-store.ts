@@ -66,7 +66,10 @@ interface ParcelRow extends CircuitRow {
   old_secret_until: Date | null
 }
 
-/** In no order; those that do not exist are missing. */
+/**
+ * In no order; those that do not exist are missing. Row by row, which `limit` makes certain: left to itself, and with
+ * statistics from before a burst, PostgreSQL joined keys and endpoints by their tenant, and read all deliveries of each.
+ */
 export async function loadParcels(db: Queryable, keys: readonly DeliveryKey[]): Promise<Parcel[]> {
   const rows = await db.query<ParcelRow>(
     sql`
@@ -76,9 +79,10 @@ export async function loadParcels(db: Queryable, keys: readonly DeliveryKey[]): 
       from unnest(
         ${keys.map(({ tenantId }) => tenantId)}::uuid[],
         ${keys.map(({ deliveryId }) => deliveryId)}::uuid[]) as key (tenant_id, id)
-      join delivery d on d.id = key.id and d.tenant_id = key.tenant_id
-      join event e on e.id = d.event_id and e.tenant_id = d.tenant_id
-      join webhook_endpoint w on w.id = d.endpoint_id and w.tenant_id = d.tenant_id
+      cross join lateral (select * from delivery where id = key.id and tenant_id = key.tenant_id limit 1) d
+      cross join lateral (select seq, body from event where id = d.event_id and tenant_id = d.tenant_id limit 1) e
+      cross join lateral (
+        select * from webhook_endpoint where id = d.endpoint_id and tenant_id = d.tenant_id limit 1) w
       left join endpoint_circuit c on c.endpoint_id = d.endpoint_id`,
   )
   return rows.map((row) => ({
