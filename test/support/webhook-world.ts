@@ -119,6 +119,7 @@ export async function createWebhookWorld({
     url: server.url ?? '',
     startWorker,
     recordEvent,
+    recordEvents,
     makeDue,
     async stop() {
       await live.stop()
@@ -180,9 +181,15 @@ export async function createWebhookWorld({
 
   async function recordEvent(event: Partial<NewEvent> = {}): Promise<EventId> {
     const id = event.id ?? ids.next('evt')
-    const defaults = { tenantId, type: 'message.received', instanceId: null, subjectId: null, data: {} } as const
-    await db.tx((tx) => record(tx, [{ ...defaults, ...event, id }]))
+    await recordEvents([{ ...event, id }])
     return id
+  }
+
+  /** At one instant. */
+  async function recordEvents(events: readonly Partial<NewEvent>[]): Promise<void> {
+    const defaults = { tenantId, type: 'message.received', instanceId: null, subjectId: null, data: {} } as const
+    const whole = events.map((event) => ({ id: ids.next('evt'), ...defaults, ...event }))
+    await db.tx((tx) => record(tx, whole))
   }
 
   /** Lets the time pass that jobs, and the probes of circuits, wait for, once none is running. */

@@ -65,18 +65,25 @@ export async function openCircuit(db: Queryable, { tenantId, endpointId }: Endpo
   return touched > 0
 }
 
-/** After a success, or when its owner has changed the endpoint. Resolves to whether it was not closed. */
-export async function closeCircuit(db: Queryable, { tenantId, endpointId }: EndpointKey): Promise<boolean> {
-  const [before] = await db.query<{ state: CircuitState }>(sql`
+/**
+ * After a success, or when their owner has changed the endpoints. Resolves to those that were not closed. One statement for all,
+ * and none of them is touched that has nothing to forget: they are rows that every try of a flaky endpoint would queue for.
+ */
+export async function closeCircuits(db: Queryable, keys: readonly EndpointKey[]): Promise<EndpointKey[]> {
+  const closed = await db.query<EndpointKey & { state: CircuitState }>(sql`
     with before as (
-      select endpoint_id, state from endpoint_circuit
-      where endpoint_id = ${endpointId} and tenant_id = ${tenantId} for update
+      select c.endpoint_id, c.state from endpoint_circuit c
+      join (select distinct * from unnest(
+        ${keys.map(({ endpointId }) => endpointId)}::uuid[],
+        ${keys.map(({ tenantId }) => tenantId)}::uuid[]) as k (endpoint_id, tenant_id)) k using (endpoint_id, tenant_id)
+      where c.state <> 'closed' or c.failing_since is not null
+      order by c.endpoint_id for update of c
     )
     update endpoint_circuit c set state = 'closed', opened_at = null, probe_at = null, probe_delivery_id = null,
       failing_since = null, failure_count = 0
     from before where c.endpoint_id = before.endpoint_id
-    returning before.state`)
-  return before !== undefined && before.state !== 'closed'
+    returning c.endpoint_id as "endpointId", c.tenant_id as "tenantId", before.state`)
+  return closed.flatMap(({ state, endpointId, tenantId }) => (state === 'closed' ? [] : [{ endpointId, tenantId }]))
 }
 
 /** Makes a delivery that has come due the probe. False when no probe is due. */

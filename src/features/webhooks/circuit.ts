@@ -1,8 +1,9 @@
 /**
- * An endpoint's circuit: whether it is worth calling now. The state is a row that all workers share; what moves it is what one
- * worker saw within a minute.
+ * An endpoint's circuit: whether it is worth calling now. The state is a row that all workers share. What opens it is what one
+ * worker saw within a minute; or failures in a row, which are counted in that row, so that they add up over workers and over
+ * their deaths: an endpoint that lets every call time out is else never found out by workers that live for a minute.
  *
- *   closed ──many failures within a minute──▶ open ──one delivery, every half minute──▶ half_open
+ *   closed ──many failures, or all of them──▶ open ──one delivery, every half minute──▶ half_open
  *     ▲                                        ▲                                          │   │
  *     │                                        └───────────────it failed, or was lost─────┘   │
  *     └───────────────────────────────────any success─────────────────────────────────────────┘
@@ -44,6 +45,8 @@ export const circuitPolicy = {
   /** Tries within the window before a circuit may open, and the share of them that must have failed. */
   minTries: 10,
   badShare: 0.7,
+  /** Failures without a success between them after which it opens, however long they took and whoever saw them. */
+  failuresInARow: 10,
   probeEveryMs: 30 * SECOND,
   /** A probe that has not ended after this is lost: another one is made. */
   probeTimeoutMs: 60 * SECOND,
@@ -60,6 +63,10 @@ export function isHopeless(
   const { disableAfterMs, disableAfterFailures } = circuitPolicy
   return failureCount >= disableAfterFailures && nowMs - failingSince.getTime() >= disableAfterMs
 }
+
+/** Whether an endpoint that still fails has its circuit opened, however long that took. Pure. */
+export const failsInARow = ({ failureCount }: { readonly failureCount: number }): boolean =>
+  failureCount >= circuitPolicy.failuresInARow
 
 /** Tries of a few seconds. */
 interface Bucket {

@@ -5,7 +5,7 @@ import { buildInstance, buildTenant } from '../../../test/support/factories.js'
 import { useWebhookBench } from '../../../test/support/webhook-bench.js'
 import { createWebhookWorld, describeWith, type WebhookWorld } from '../../../test/support/webhook-world.js'
 import { systemClock } from '../../kernel/clock.js'
-import { publicId } from '../../kernel/ids.js'
+import { parseId, publicId } from '../../kernel/ids.js'
 import { EgressError } from '../../platform/egress/egress-error.js'
 import { createEgress } from '../../platform/egress/http-client.js'
 import { MAX_ATTEMPTS } from './retry-schedule.js'
@@ -144,6 +144,17 @@ describe('a delivery', () => {
     expect(job?.far).toBe(true)
   })
 
+  it('is not sent any more after the first 410, however many wait for their turn', async () => {
+    const endpoint = await bench.register()
+    bench.receiver.answerWith(410)
+    await world.recordEvents(Array.from({ length: 100 }, () => ({})))
+    await bench.work()
+    await bench.quiet()
+    // Four are in flight at once, and only the first answer says it.
+    expect(bench.receiver.verified.length).toBeLessThanOrEqual(4)
+    for (const { status } of await bench.deliveriesOf(endpoint)) expect(status).toBe('dropped')
+  })
+
   it('is given up where the endpoint is gone: it is disabled, and nothing more is sent', async () => {
     const endpoint = await bench.register()
     await world.recordEvent({ data: { n: 1 } })
@@ -154,7 +165,8 @@ describe('a delivery', () => {
     const { body } = await world.api('GET', `/api/webhooks/${endpoint.id}`)
     expect(body).toMatchObject({ enabled: false, disabledReason: 'gone' })
     for (const delivery of await bench.deliveriesOf(endpoint)) expect(delivery.status).toBe('dropped')
-    const disabled = await world.db.query(sql`select from event where type = 'webhook.disabled'`)
+    const disabled = await world.db.query(sql`
+      select from event where type = 'webhook.disabled' and subject_id = ${parseId('whe', endpoint.id)}`)
     expect(disabled).toHaveLength(1)
     const seen = bench.receiver.verified.length
     await world.recordEvent()

@@ -38,7 +38,7 @@ import { signatureOf } from './signature.js'
 
 export interface DeliverWebhookDeps {
   readonly db: Database
-  readonly jobs: Pick<Jobs, 'enqueue'>
+  readonly jobs: Pick<Jobs, 'enqueue' | 'enqueueAll'>
   readonly egress: Pick<Egress, 'post'>
   readonly dataKeys: DataKeys
   readonly show: ShowEvents
@@ -54,6 +54,13 @@ interface Tried {
   readonly startedAt: Date
   readonly durationMs: number
   readonly answer: EgressAnswer | EgressError
+}
+
+interface Judged {
+  readonly tried: Tried
+  readonly outcome: Outcome
+  /** The last straw: the circuit is to be opened. */
+  readonly isBad: boolean
 }
 
 const MAX_BATCH = 100
@@ -74,8 +81,17 @@ export function createDeliverWebhook(deps: DeliverWebhookDeps): JobHandler {
     if (halted) return halted
     const admission = await gate.enter({ tenantId: parcel.tenantId, endpointId: parcel.endpoint.id })
     if (!admission.admitted) return snooze(new Date(clock.now() + admission.comeBackInMs))
-    const tried = await post(parcel, signal).finally(admission.leave)
-    return conclude(job, parcel, tried)
+    return conclude(parcel, await attempt(job, parcel, signal).finally(admission.leave))
+  }
+
+  /** What turns out to be not worth calling rests before its seat is free: those who wait for one would go on calling. */
+  async function attempt(job: Job, parcel: Parcel, signal: AbortSignal): Promise<Judged> {
+    const tried = await post(parcel, signal)
+    const outcome = judge(answerOf(tried), { attempt: job.attempt, nowMs: clock.now(), random })
+    const isGone = outcome.result === 'gone'
+    const isBad = !isGone && circuits.count(parcel, outcome.result === 'delivered')
+    if (isBad || isGone) gate.rest(parcel.endpoint.id)
+    return { tried, outcome, isBad }
   }
 
   async function post(parcel: Parcel, signal: AbortSignal): Promise<Tried> {
@@ -103,13 +119,12 @@ export function createDeliverWebhook(deps: DeliverWebhookDeps): JobHandler {
     return { startedAt: new Date(now), durationMs: Math.round(clock.mono() - began), answer }
   }
 
-  async function conclude(job: Job, parcel: Parcel, tried: Tried): Promise<Fate> {
-    const outcome = judge(answerOf(tried), { attempt: job.attempt, nowMs: clock.now(), random })
+  async function conclude(parcel: Parcel, { tried, outcome, isBad }: Judged): Promise<Fate> {
     const result = resultOf(parcel, tried, outcome, clock.now())
     if (outcome.result === 'gone') await close(parcel, result)
     else await records.add(result)
     if (outcome.result === 'delivered') await circuits.succeeded(parcel)
-    else if (outcome.result !== 'gone') await circuits.failed(parcel)
+    else if (outcome.result !== 'gone') await circuits.failed(parcel, isBad)
     report(parcel, tried, outcome)
     switch (outcome.result) {
       case 'delivered':

@@ -43,6 +43,7 @@ function setUp() {
   const visits: { visitor: Visitor; admission?: Admission }[] = []
   return {
     clock,
+    gate,
     visits,
     async visit(visitor: Visitor) {
       const visit: { visitor: Visitor; admission?: Admission } = { visitor }
@@ -134,6 +135,26 @@ describe('the delivery gate', () => {
     expect(delays).toHaveLength(200)
     expect(Math.max(...delays)).toBeLessThanOrEqual(gateLimits.maxAwayMs)
     expect(new Set(delays).size).toBeGreaterThan(190)
+  })
+
+  it('admits nobody of an endpoint that rests, not even who waited, and others as before', async () => {
+    const bundle = setUp()
+    const [dead, other] = [endpoint(), endpoint()]
+    for (let n = 0; n < gateLimits.perEndpoint + 6; n++) await bundle.visit(dead)
+    bundle.gate.rest(dead.endpointId)
+    leave(bundle, dead)
+    const late = await bundle.visit(dead)
+    expect(bundle.inside(dead)).toHaveLength(gateLimits.perEndpoint - 1)
+    expect(late.admission?.admitted).toBe(false)
+    const away = bundle.visits.flatMap(({ admission }) =>
+      admission?.admitted === false ? [admission.comeBackInMs] : [],
+    )
+    expect(away).toHaveLength(7)
+    for (const comeBackInMs of away) expect(comeBackInMs).toBeGreaterThanOrEqual(gateLimits.restMs)
+    expect((await bundle.visit(other)).admission?.admitted).toBe(true)
+
+    await bundle.clock.advance(gateLimits.restMs)
+    expect((await bundle.visit(dead)).admission?.admitted).toBe(true)
   })
 
   it('keeps every limit, and serves or answers every visitor, whatever comes and goes', async () => {

@@ -25,6 +25,8 @@ export interface GateLimits {
   readonly maxAwayMs: number
   /** An endpoint that takes longer than this on average is slow. */
   readonly slowMs: number
+  /** How long one rests: by then everybody can read in its row why. */
+  readonly restMs: number
 }
 
 export const gateLimits: GateLimits = {
@@ -36,6 +38,7 @@ export const gateLimits: GateLimits = {
   maxWaitMs: 2_000,
   maxAwayMs: 60_000,
   slowMs: 1_000,
+  restMs: 2_000,
 }
 
 export interface Visitor {
@@ -49,6 +52,11 @@ export type Admission =
 
 export interface DeliveryGate {
   enter(visitor: Visitor): Promise<Admission>
+  /**
+   * Nobody of this endpoint is admitted for a moment, those who wait here included: it has just turned out that it is not to be
+   * called, and what they know of it was true before.
+   */
+  rest(endpointId: WebhookId): void
 }
 
 interface Waiter {
@@ -68,6 +76,8 @@ interface Lane {
   proven: boolean
   /** Visits are arranged up to here, in monotonic ms. */
   bookedUntil: number
+  /** Nobody is admitted before. */
+  restsUntil: number
   lastUsedAt: number
 }
 
@@ -98,6 +108,16 @@ export function createDeliveryGate(
       if (mayWait(lane)) return await wait(lane)
       return sendAway(lane)
     },
+    rest(endpointId) {
+      const lane = lanes.get(endpointId)
+      if (!lane) return
+      lane.restsUntil = clock.mono() + limits.restMs
+      lane.bookedUntil = Math.max(lane.bookedUntil, lane.restsUntil)
+      for (const waiter of lane.waiting) {
+        stopWaiting(lane, waiter)
+        waiter.admit(sendAway(lane))
+      }
+    },
   }
 
   function laneOf(tenantId: TenantId, endpointId: WebhookId): Lane {
@@ -115,6 +135,7 @@ export function createDeliveryGate(
       meanMs: FIRST_GUESS_MS,
       proven: false,
       bookedUntil: now,
+      restsUntil: now,
       lastUsedAt: now,
     }
     lanes.set(endpointId, lane)
@@ -129,7 +150,7 @@ export function createDeliveryGate(
   }
 
   function hasRoom(lane: Lane): boolean {
-    if (lane.inFlight.size >= limits.perEndpoint) return false
+    if (lane.inFlight.size >= limits.perEndpoint || isResting(lane)) return false
     const slow = isSlow(lane)
     let ofTenant = 0
     let ofAll = 0
@@ -175,6 +196,7 @@ export function createDeliveryGate(
   function mayWait(lane: Lane): boolean {
     const turnInMs = (lane.waiting.size + 1) * turnMs(lane)
     return (
+      !isResting(lane) &&
       turnInMs <= limits.maxWaitMs &&
       lane.waiting.size < limits.waitingPerEndpoint &&
       waitingCount < limits.waitingTotal
@@ -240,6 +262,10 @@ export function createDeliveryGate(
   function expectedMs(lane: Lane): number {
     const [oldest] = lane.inFlight
     return Math.max(lane.meanMs, oldest ? clock.mono() - oldest.since : 0)
+  }
+
+  function isResting(lane: Lane): boolean {
+    return clock.mono() < lane.restsUntil
   }
 
   function isSlow(lane: Lane): boolean {

@@ -3,7 +3,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from '../../../test/support/eventually.js'
 import { type RegisteredEndpoint, useWebhookBench } from '../../../test/support/webhook-bench.js'
 import { createWebhookWorld, type WebhookWorld } from '../../../test/support/webhook-world.js'
-import { publicId } from '../../kernel/ids.js'
+import { systemClock } from '../../kernel/clock.js'
+import { parseId, publicId, type WebhookId } from '../../kernel/ids.js'
+import { silentLogger } from '../../kernel/logger.js'
+import type { Database } from '../../platform/database/database.js'
+import { closedCircuit } from './circuit.js'
+import type { Parcel } from './delivery-store.js'
+import { createEndpointCircuits, type EndpointCircuits } from './endpoint-circuits.js'
 import { createReleaseSweep } from './release-deliveries.js'
 
 let world: WebhookWorld
@@ -24,6 +30,29 @@ const circuitOf = async (endpoint: RegisteredEndpoint) =>
   (await world.api('GET', `/api/webhooks/${endpoint.id}`)).body.circuit
 const parked = async (): Promise<number> =>
   (await world.db.query(sql`select from delivery where parked_after is not null`)).length
+function rowIdOf(publicEndpointId: string): WebhookId {
+  const id = parseId('whe', publicEndpointId)
+  if (!id) throw new Error('not the id of an endpoint')
+  return id
+}
+const failureCount = async ({ id }: RegisteredEndpoint): Promise<number> => {
+  const [row] = await world.db.query<{ failure_count: number }>(sql`
+    select failure_count from endpoint_circuit where endpoint_id = ${rowIdOf(id)}`)
+  return row?.failure_count ?? 0
+}
+const triedOf = async ({ id }: RegisteredEndpoint): Promise<number> =>
+  (
+    await world.db.query(sql`
+      select from delivery where endpoint_id = ${rowIdOf(id)} and attempt_count > 0`)
+  ).length
+/** As a worker has them. */
+const circuitsOver = (db: Database): EndpointCircuits =>
+  createEndpointCircuits({
+    ...{ db, jobs: world.jobs, ids: world.ids, clock: systemClock, random: Math.random, logger: silentLogger },
+  })
+/** One that was loaded while the endpoint was well. */
+const parcelOf = ({ id }: RegisteredEndpoint): Parcel =>
+  ({ tenantId: world.tenantId, endpoint: { id: rowIdOf(id), circuit: closedCircuit } }) as Parcel
 const atHook = () => bench.receiver.verified.filter(({ path }) => path === '/hook')
 
 /** An endpoint whose circuit is open, with so many deliveries that wait for it. */
@@ -33,7 +62,7 @@ async function openCircuit(waiting = 5): Promise<RegisteredEndpoint> {
   for (let n = 0; n < 10; n++) await world.recordEvent({ data: { n } })
   await eventually(async () => (await circuitOf(endpoint)).state === 'open', 'the circuit is open')
   const tried = atHook().length
-  for (let n = 0; n < waiting; n++) await world.recordEvent({ data: { waiting: n } })
+  await world.recordEvents(Array.from({ length: waiting }, (_, n) => ({ data: { waiting: n } })))
   await eventually(async () => (await parked()) >= waiting, 'what came later waits')
   expect(atHook()).toHaveLength(tried)
   return endpoint
@@ -55,6 +84,57 @@ describe('a circuit', () => {
       select from job where kind = 'deliver-webhook'
         and subject_id in (select id from delivery where parked_after is not null)`)
     expect(jobs).toEqual([])
+  })
+
+  it('is open to nobody who waited for a seat: of a burst no more is tried than were in flight', async () => {
+    const endpoint = await bench.register()
+    await world.recordEvents(Array.from({ length: 150 }, () => ({})))
+    await bench.work()
+    await eventually(async () => (await circuitOf(endpoint)).state === 'open', 'the circuit is open')
+    await eventually(async () => (await parked()) >= 150 - 13, 'the others wait')
+    expect(atHook().length).toBeLessThanOrEqual(10 + 3)
+  })
+
+  it('opens after ten failures in a row of which no worker has seen more than three', async () => {
+    const endpoint = await bench.register()
+    const workers = Array.from({ length: 4 }, () => circuitsOver(world.db))
+    for (let n = 1; n <= 10; n++) {
+      expect((await circuitOf(endpoint)).state).toBe('closed')
+      const circuits = workers[n % 4] as EndpointCircuits
+      const isBad = circuits.count(parcelOf(endpoint), false)
+      expect(isBad).toBe(false)
+      await circuits.failed(parcelOf(endpoint), isBad)
+    }
+    expect((await circuitOf(endpoint)).state).toBe('open')
+  })
+
+  it('stays closed where three in ten fail, also for a burst that was loaded before the first of them', async () => {
+    const endpoint = await bench.register()
+    bench.receiver.answerWith(({ payload, count }) => (payload.data.n % 10 < 3 && count === 1 ? 500 : 200))
+    await world.recordEvents(Array.from({ length: 150 }, (_, n) => ({ data: { n } })))
+    await bench.work()
+    await bench.receiver.waitFor(() => atHook().length >= 150, 'all were tried')
+    await eventually(async () => (await triedOf(endpoint)) === 150, 'all tries are written down')
+    expect((await circuitOf(endpoint)).state).toBe('closed')
+  })
+
+  it('is closed in few transactions, however many succeed at once', async () => {
+    const endpoint = await bench.register()
+    let transactions = 0
+    const counting: Database = {
+      ...world.db,
+      tx: (work) => {
+        transactions += 1
+        return world.db.tx(work)
+      },
+    }
+    const circuits = circuitsOver(counting)
+    const parcel = parcelOf(endpoint)
+    await circuits.failed(parcel, false)
+    const loadedLater = { ...parcel.endpoint, circuit: { ...closedCircuit, failingSince: new Date() } }
+    await Promise.all(Array.from({ length: 80 }, () => circuits.succeeded({ ...parcel, endpoint: loadedLater })))
+    expect(transactions).toBeLessThanOrEqual(2)
+    expect(await failureCount(endpoint)).toBe(0)
   })
 
   it('of one endpoint is nothing to another', async () => {

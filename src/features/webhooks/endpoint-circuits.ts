@@ -3,17 +3,17 @@
  * loaded anyway: rows are written at failures, and at the first success after them.
  */
 import type { Clock } from '../../kernel/clock.js'
-import { type DeliveryId, type IdGenerator, publicId } from '../../kernel/ids.js'
+import { type DeliveryId, type IdGenerator, publicId, type WebhookId } from '../../kernel/ids.js'
 import type { Logger } from '../../kernel/logger.js'
 import type { Random } from '../../kernel/random.js'
 import { createBatcher } from '../../platform/database/batcher.js'
 import type { Database, Tx } from '../../platform/database/database.js'
 import { done, type Fate, type Job, type Jobs, snooze } from '../../platform/jobs/jobs.js'
 import { record } from '../events/record.js'
-import { circuitPolicy, createTryCounter, isHopeless } from './circuit.js'
+import { circuitPolicy, createTryCounter, failsInARow, isHopeless } from './circuit.js'
 import {
   beginProbe,
-  closeCircuit,
+  closeCircuits,
   countFailures,
   type EndpointKey,
   endProbe,
@@ -29,7 +29,7 @@ import { releaseJob } from './release-deliveries.js'
 
 export interface EndpointCircuitsDeps {
   readonly db: Database
-  readonly jobs: Pick<Jobs, 'enqueue'>
+  readonly jobs: Pick<Jobs, 'enqueue' | 'enqueueAll'>
   readonly clock: Clock
   readonly random: Random
   readonly ids: IdGenerator
@@ -39,8 +39,11 @@ export interface EndpointCircuitsDeps {
 export interface EndpointCircuits {
   /** Before a try. Undefined: it may be made; otherwise this is the job's fate. */
   pass(job: Job, parcel: Parcel): Promise<Fate | undefined>
+  /** At once when a try is over, before the next is admitted. True: too many were bad, and `failed` will open the circuit. */
+  count(parcel: Parcel, succeeded: boolean): boolean
+  /** When the try is written down. */
   succeeded(parcel: Parcel): Promise<void>
-  failed(parcel: Parcel): Promise<void>
+  failed(parcel: Parcel, isBad: boolean): Promise<void>
 }
 
 const MAX_BATCH = 100
@@ -54,10 +57,13 @@ export function createEndpointCircuits({
   logger,
 }: EndpointCircuitsDeps): EndpointCircuits {
   const tries = createTryCounter(clock)
+  /** Whose failures this process has counted since it last closed their circuits: parcels loaded before do not know. */
+  const failing = new Set<WebhookId>()
   const failures = createBatcher<EndpointKey, Failing | undefined>({ flush: countAll, maxItems: MAX_BATCH })
+  const successes = createBatcher<EndpointKey, undefined>({ flush: closeAll, maxItems: MAX_BATCH })
   const parkings = createBatcher<Parking, boolean>({ flush: parkAll, maxItems: MAX_BATCH })
 
-  return { pass, succeeded, failed }
+  return { pass, count, succeeded, failed }
 
   async function pass(job: Job, parcel: Parcel): Promise<Fate | undefined> {
     const { tenantId, deliveryId, endpoint } = parcel
@@ -72,26 +78,24 @@ export function createEndpointCircuits({
     return isParked ? done() : undefined
   }
 
-  async function succeeded({ tenantId, endpoint }: Parcel): Promise<void> {
-    tries.count(endpoint.id, true)
-    if (endpoint.circuit.failingSince === null) return
-    const key = { tenantId, endpointId: endpoint.id }
-    const wasOpen = await db.tx(async (tx) => {
-      const closed = await closeCircuit(tx, key)
-      if (closed) await jobs.enqueue(tx, releaseJob(key))
-      return closed
-    })
-    if (wasOpen) logger.info('WEBHOOK', 'the endpoint answers again: its circuit is closed', fieldsOf(key))
+  function count({ endpoint }: Parcel, isGood: boolean): boolean {
+    return tries.count(endpoint.id, isGood)
   }
 
-  async function failed(parcel: Parcel): Promise<void> {
+  async function succeeded({ tenantId, endpoint }: Parcel): Promise<void> {
+    if (endpoint.circuit.failingSince === null && !failing.delete(endpoint.id)) return
+    await successes.add({ tenantId, endpointId: endpoint.id })
+  }
+
+  async function failed(parcel: Parcel, isBad: boolean): Promise<void> {
     const { tenantId, deliveryId, endpoint } = parcel
     const key = { tenantId, endpointId: endpoint.id }
-    const isBad = tries.count(endpoint.id, false)
-    const failing = await failures.add(key)
-    if (endpoint.circuit.state !== 'closed') await endProbe(db, { ...key, deliveryId })
-    if (failing && isHopeless(failing, clock.now())) await disable(failing)
-    else if (isBad) await open(key)
+    const counted = await failures.add(key)
+    failing.add(endpoint.id)
+    const wasClosed = endpoint.circuit.state === 'closed'
+    if (!wasClosed) await endProbe(db, { ...key, deliveryId })
+    if (counted && isHopeless(counted, clock.now())) await disable(counted)
+    else if (isBad || (wasClosed && counted && failsInARow(counted))) await open(key)
   }
 
   async function open(key: EndpointKey): Promise<void> {
@@ -114,6 +118,19 @@ export function createEndpointCircuits({
   async function countAll(keys: readonly EndpointKey[]): Promise<(Failing | undefined)[]> {
     const found = new Map((await countFailures(db, keys)).map((failing) => [failing.endpointId, failing]))
     return keys.map(({ endpointId }) => found.get(endpointId))
+  }
+
+  async function closeAll(keys: readonly EndpointKey[]): Promise<undefined[]> {
+    const closed = await db.tx(async (tx) => {
+      const wereOpen = await closeCircuits(tx, keys)
+      await jobs.enqueueAll(
+        tx,
+        wereOpen.map((key) => releaseJob(key)),
+      )
+      return wereOpen
+    })
+    for (const key of closed) logger.info('WEBHOOK', 'the endpoint answers again: its circuit is closed', fieldsOf(key))
+    return keys.map(() => undefined)
   }
 
   async function parkAll(items: readonly Parking[]): Promise<boolean[]> {

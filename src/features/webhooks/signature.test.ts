@@ -22,6 +22,13 @@ describe('signature', () => {
     expect(new Webhook(secret).verify(body, headersFor([secret]))).toEqual(JSON.parse(body))
   })
 
+  it('equals the published vector of Standard Webhooks', () => {
+    const content = { id: 'msg_p5jXN8AQM9LWM0D4loKWxJek', timestamp: 1_614_265_330, body: '{"test": 2432232314}' }
+    expect(signatureOf(content, ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'])).toBe(
+      'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
+    )
+  })
+
   it('equals what the public library makes', () => {
     const secret = newSecret()
     const at = new Date(1_700_000_000_000)

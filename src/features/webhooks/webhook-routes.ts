@@ -10,7 +10,7 @@ import type { Jobs } from '../../platform/jobs/jobs.js'
 import { publicEventTypes } from '../events/event.js'
 import { record } from '../events/record.js'
 import type { DataKeys } from '../tenants/data-keys.js'
-import { closeCircuit } from './circuit-store.js'
+import { closeCircuits } from './circuit-store.js'
 import { insertDeliveries } from './delivery-store.js'
 import { type Endpoint, rotationOverlapHours, sealSecret } from './endpoint.js'
 import {
@@ -181,7 +181,7 @@ function addEndpointRoutes(app: App, { db, jobs, egress, dataKeys, clock, ids }:
         await assertInstance(tx, tenantId, change.instanceId ?? null)
         const key = { tenantId, endpointId: request.params.id }
         const isNewStart = change.enabled === true || change.url !== undefined
-        if (isNewStart && (await closeCircuit(tx, key))) await jobs.enqueue(tx, releaseJob(key))
+        if (isNewStart && (await closeCircuits(tx, [key])).length > 0) await jobs.enqueue(tx, releaseJob(key))
         return changeEndpoint(tx, tenantId, request.params.id, change)
       })
       return viewEndpoint(existing(endpoint), clock.now())
