@@ -17,7 +17,7 @@ export interface TestDatabase {
 export const TEST_DATABASE_PREFIX = 'mirante_test_'
 
 /** Longer than the product's: a busy machine that runs tests must not fail them. */
-export const PATIENT = { statementMs: 30_000, lockMs: 20_000, idleInTransactionMs: 30_000 }
+export const PATIENT = { connectMs: 120_000, statementMs: 60_000, lockMs: 60_000, idleInTransactionMs: 60_000 }
 
 export async function createTestDatabase(): Promise<TestDatabase> {
   const server = testServerUrl()

@@ -3,6 +3,8 @@ import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
 
 export interface SessionTimeouts {
+  /** For a connection to open, or to become free in the pool; then the caller hears that the database does not answer. */
+  readonly connectMs: number
   /** A statement that runs longer is cancelled (57014). 0: never. */
   readonly statementMs: number
   /** A statement that waits longer for a lock fails (55P03). 0: never. */
@@ -12,10 +14,20 @@ export interface SessionTimeouts {
 }
 
 /** A stalled holder of a lease must never keep others waiting for longer than a few seconds. */
-export const requestTimeouts: SessionTimeouts = { statementMs: 3_000, lockMs: 2_000, idleInTransactionMs: 3_000 }
+export const requestTimeouts: SessionTimeouts = {
+  connectMs: 10_000,
+  statementMs: 3_000,
+  lockMs: 2_000,
+  idleInTransactionMs: 3_000,
+}
 
 /** For migrations and other work of a person: a statement may take its time, but not wait for a lock for ever. */
-export const maintenanceTimeouts: SessionTimeouts = { statementMs: 0, lockMs: 60_000, idleInTransactionMs: 60_000 }
+export const maintenanceTimeouts: SessionTimeouts = {
+  connectMs: 10_000,
+  statementMs: 0,
+  lockMs: 60_000,
+  idleInTransactionMs: 60_000,
+}
 
 export interface ClientOptions {
   readonly url: string
@@ -25,8 +37,6 @@ export interface ClientOptions {
   readonly timeouts: SessionTimeouts
 }
 
-/** For a connection to open, or to become free in the pool; then the caller hears that the database does not answer. */
-const CONNECT_TIMEOUT_MS = 10_000
 /** Added to the server's own limit: past it the server is taken for unreachable and the connection is dropped. */
 const ANSWER_MARGIN_MS = 2_000
 const KEEPALIVE_MS = 10_000
@@ -55,7 +65,7 @@ export function clientConfig({ url, applicationName, role, timeouts }: ClientOpt
     connectionString,
     application_name: applicationName,
     options: [options, ...given].filter(Boolean).join(' '),
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: timeouts.connectMs,
     ...(timeouts.statementMs > 0 ? { query_timeout: timeouts.statementMs + ANSWER_MARGIN_MS } : {}),
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_MS,

@@ -1,6 +1,12 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createTestDatabase, onServer, type TestDatabase, testServerUrl } from '../../../test/support/database.js'
+import {
+  createTestDatabase,
+  onServer,
+  PATIENT,
+  type TestDatabase,
+  testServerUrl,
+} from '../../../test/support/database.js'
 import { createIdGenerator, type TenantId } from '../../kernel/ids.js'
 import { type Database, isDatabaseUnavailable, sqlState } from './database.js'
 import { createPostgres } from './postgres.js'
@@ -22,7 +28,7 @@ function single(overrides: { statementMs?: number; onError?: (error: Error) => v
     max: 1,
     applicationName: 'single',
     onError: overrides.onError ?? (() => {}),
-    timeouts: { statementMs: overrides.statementMs ?? 20_000, lockMs: 10_000, idleInTransactionMs: 20_000 },
+    timeouts: { ...PATIENT, statementMs: overrides.statementMs ?? PATIENT.statementMs },
   })
 }
 
