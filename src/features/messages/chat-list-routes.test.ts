@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance } from '../../../test/support/factories.js'
 import type { TestServer } from '../../../test/support/http-server.js'
+import { pagesTouched } from '../../../test/support/pages-touched.js'
 import { useTestServer } from '../../../test/support/use-server.js'
 import { type ChatId, createIdGenerator, type InstanceId, publicId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
@@ -268,13 +269,4 @@ async function send(chatId: ChatId, from = instanceId): Promise<void> {
     },
   ])
   expect(outcome).toEqual(['accepted'])
-}
-
-/** Pages that this session read of our tables and indexes. */
-async function pagesTouched(tx: { query: Database['query'] }): Promise<number> {
-  await tx.query(sql`select pg_stat_clear_snapshot()`)
-  const [row] = await tx.query<{ pages: number }>(sql`
-    select (sum(pg_stat_get_xact_blocks_fetched(oid)))::int as pages from pg_class
-    where relkind in ('r', 'i') and relnamespace = 'public'::regnamespace`)
-  return row?.pages ?? 0
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import sql from 'sql-template-tag'
 import { describe, expect, test } from 'vitest'
 import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
+import { pagesTouched } from '../../../test/support/pages-touched.js'
 import { useInstance } from '../../../test/support/use-instance.js'
 import { type ChatId, createIdGenerator, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
@@ -412,14 +413,6 @@ async function eventTypes(subjectId: MessageId): Promise<string[]> {
     sql`select type from event where subject_id = ${subjectId} order by seq`,
   )
   return rows.map(({ type }) => type)
-}
-
-/** Pages that this session read of tables and indexes. */
-async function pagesTouched(tx: { query: Database['query'] }): Promise<number> {
-  await tx.query(sql`select pg_stat_clear_snapshot()`)
-  const [row] = await tx.query<{ pages: number }>(sql`
-    select (sum(pg_stat_get_xact_blocks_fetched(oid)))::int as pages from pg_class where relkind in ('r', 'i')`)
-  return row?.pages ?? 0
 }
 
 function must<Value>(value: Value | undefined): Value {

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance } from '../../../test/support/factories.js'
 import type { TestServer } from '../../../test/support/http-server.js'
+import { pagesTouched } from '../../../test/support/pages-touched.js'
 import { useTestServer } from '../../../test/support/use-server.js'
 import { systemClock } from '../../kernel/clock.js'
 import {
@@ -253,12 +254,4 @@ async function receive(
 async function chatWith(phone: string): Promise<ChatId> {
   const addressBook = createAddressBook({ db, ids })
   return (await addressBook.chatWith(tenantId, instanceId, { kind: 'phone', value: phone })).chatId
-}
-
-/** Pages that this session read of tables and indexes. */
-async function pagesTouched(tx: { query: Database['query'] }): Promise<number> {
-  await tx.query(sql`select pg_stat_clear_snapshot()`)
-  const [row] = await tx.query<{ pages: number }>(sql`
-    select (sum(pg_stat_get_xact_blocks_fetched(oid)))::int as pages from pg_class where relkind in ('r', 'i')`)
-  return row?.pages ?? 0
 }
