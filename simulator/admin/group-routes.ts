@@ -1,9 +1,11 @@
+import { giveGathered } from '../phone/read-message.js'
 import { changeDescription, changeMembers, changeSubject, createGroup } from '../router/change-group.js'
 import type { Simulation } from '../simulation.js'
 import { groupJid } from '../wire/jid.js'
 import type { Group } from '../world/groups.js'
-import { phonesFrom } from './read-draft.js'
-import { BadInput, oneOf, optionalText, type Route, requiredText } from './route.js'
+import { findAccount } from './account-routes.js'
+import { phonesFrom, textsFrom } from './read-draft.js'
+import { BadInput, oneOf, optionalText, phoneFrom, type Route, requiredText } from './route.js'
 import { findPerson } from './send-draft.js'
 
 const CHANGES = ['add', 'remove', 'promote', 'demote'] as const
@@ -58,6 +60,19 @@ export function groupRoutes(sim: Simulation): Route[] {
             results: results.map(({ person, error }) => ({ phone: person.phone, error })),
           },
         }
+      },
+    },
+    {
+      method: 'POST',
+      path: '/admin/groups/:id/receipts',
+      handle({ params, json }) {
+        const body = json()
+        const type = oneOf(body.type, 'type', ['delivered', 'read', 'played'] as const)
+        if (!type) throw new BadInput('"type" must be one of delivered, read, played')
+        const people = phonesFrom(body.phones, 'phones').map((phone) => findPerson(sim, phone, 'phones'))
+        const account = findAccount(sim, phoneFrom(body.to, 'to'))
+        giveGathered(sim, { group: find(params.id), people, account, ids: textsFrom(body.ids, 'ids'), type })
+        return { body: { type } }
       },
     },
     {

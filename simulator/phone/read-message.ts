@@ -1,8 +1,9 @@
 import { proto } from 'baileys'
 import { deliver } from '../router/deliver.js'
 import type { Simulation } from '../simulation.js'
-import { isGroupJid, jidIn, lidJid, pnJid, STATUS_JID, withoutDevice } from '../wire/jid.js'
+import { groupJid, isGroupJid, jidIn, lidJid, pnJid, STATUS_JID, withoutDevice } from '../wire/jid.js'
 import { bigEndian, el } from '../wire/node-codec.js'
+import type { Group } from '../world/groups.js'
 import { KEY_TYPE, preKeyNode, signedPreKeyNode } from '../world/prekeys.js'
 import type { Companion, Person } from '../world/world.js'
 import type { Handset } from './handset.js'
@@ -106,6 +107,24 @@ export function giveReceipt(sim: Simulation, person: Person, id: string, type: R
   const wireType = type === 'delivered' ? undefined : type
   deliver(sim, sender, receiptNode(sim, person, { id, chat: message.address }, wireType))
   return true
+}
+
+export interface Gathered {
+  readonly group: Group
+  readonly people: readonly Person[]
+  /** Whose messages they are. */
+  readonly account: Person
+  readonly ids: readonly string[]
+  readonly type: ReceiptType
+}
+
+/** What many members of a group did meanwhile, in one receipt, to every device of whoever wrote. */
+export function giveGathered(sim: Simulation, { group, people, account, ids, type }: Gathered): void {
+  const t = sim.seconds()
+  const users = people.map((person) => el('user', { jid: jidIn(group.addressing, person), t }))
+  const of = ids.map((id) => el('participants', { key: id }, users))
+  const attrs = { from: groupJid(group.id), id: ids[0], t, type: type === 'delivered' ? undefined : type }
+  for (const companion of account.companions.values()) deliver(sim, companion, el('receipt', attrs, of))
 }
 
 function receiptNode(sim: Simulation, person: Person, on: Pick<Arrival, 'id' | 'chat'>, type?: string) {

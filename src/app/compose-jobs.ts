@@ -4,6 +4,7 @@ import { deleteOldCommands } from '../features/instances/command-store.js'
 import { deleteOldTombstones } from '../features/instances/credentials-store.js'
 import { createFetchMedia } from '../features/messages/fetch-media.js'
 import { purgeRaw } from '../features/messages/ingest-store.js'
+import { purgeMemberReceipts } from '../features/messages/member-receipt-store.js'
 import { purgeEarlyReceipts } from '../features/messages/receipt-store.js'
 import { createSearchIndex } from '../features/messages/search-index.js'
 import { createDeliverWebhook } from '../features/webhooks/deliver-webhook.js'
@@ -18,6 +19,7 @@ import type { Base } from './compose-base.js'
 
 const RAW_RETENTION_DAYS = 7
 const EVENT_RETENTION_DAYS = 30
+const DAY_MS = 86_400_000
 
 export function composeWorker(base: Base): Service[] {
   const { db, clock, random, ids, logger, jobs, egress, dataKeys, show } = base
@@ -38,6 +40,9 @@ export function composeScheduler({ db, clock, jobs, leadership }: Base): Service
   jobs.cron('forget-raw-entries', '17 * * * *', async () => void (await purgeRaw(db, RAW_RETENTION_DAYS)))
   jobs.cron('forget-tombstones', '47 3 * * *', async () => void (await deleteOldTombstones(db)))
   jobs.cron('forget-early-receipts', '27 * * * *', async () => void (await purgeEarlyReceipts(db, RAW_RETENTION_DAYS)))
+  jobs.cron('forget-member-receipts', '41 * * * *', async () => {
+    await purgeMemberReceipts(db, new Date(clock.now() - EVENT_RETENTION_DAYS * DAY_MS))
+  })
   jobs.cron('forget-commands', '37 * * * *', async () => void (await deleteOldCommands(db)))
   jobs.cron('forget-events', '7 4 * * *', async () => void (await forgetEvents(db, EVENT_RETENTION_DAYS)))
   jobs.cron('release-deliveries', '* * * * *', createReleaseSweep({ db, jobs }))

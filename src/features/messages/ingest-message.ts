@@ -9,9 +9,9 @@ import type { ContactId, IdGenerator, InstanceId, TenantId } from '../../kernel/
 import { errorText, type Logger } from '../../kernel/logger.js'
 import { storable } from '../../kernel/storable-text.js'
 import { type Batcher, createBatcher } from '../../platform/database/batcher.js'
-import { type Database, isDatabaseUnavailable, sqlState, type Tx } from '../../platform/database/database.js'
+import { type Database, isDatabaseUnavailable, sqlState } from '../../platform/database/database.js'
 import type { Fence, Lease } from '../../platform/leases/lease.js'
-import type { ConnectionEvent, InboundMessage, MessageReference, Receipt } from '../../platform/whatsapp/whatsapp.js'
+import type { ConnectionEvent, InboundMessage, MessageReference } from '../../platform/whatsapp/whatsapp.js'
 import type { AddressBook } from '../contacts/address-book.js'
 import { record } from '../events/record.js'
 import type { SessionAttachment, SessionContext } from '../instances/session-attachment.js'
@@ -19,8 +19,8 @@ import { type DataKeys, sealFor } from '../tenants/data-keys.js'
 import { openVoteIn } from './ballot.js'
 import { type InboundItem, settleRaw, storeInbound } from './ingest-store.js'
 import { mediaSourcePlace } from './media.js'
-import { stepsTo } from './message.js'
-import { applyReceipts, type ReceiptItem, takeEarlyReceipts } from './receipt-store.js'
+import { learnRecipients } from './member-receipts.js'
+import { applyEarlyReceipts, storeReceipts } from './receive-receipts.js'
 import { reportGap } from './report-gap.js'
 
 export interface IngestOptions {
@@ -123,8 +123,9 @@ export function createIngest(options: IngestOptions): Ingest {
     }
     const messages = events.flatMap((event) => (event.type === 'message' ? [event.message] : []))
     for (const run of inRuns(messages)) await ingest(owner, run)
-    const receipts = events.flatMap((event) => (event.type === 'receipt' ? receiptItems(owner, event.receipt) : []))
-    if (receipts.length > 0) await applyReceipts(db, lease, receipts)
+    const receipts = events.flatMap((event) => (event.type === 'receipt' ? [event.receipt] : []))
+    await storeReceipts({ db, ids }, owner, receipts)
+    for (const { session, event } of batch) if (event.type === 'message') askRecipients(session, event.message)
     for (const event of events) if (event.type === 'caught-up') await reportGap({ db, ids }, owner, event)
   }
 
@@ -157,7 +158,7 @@ export function createIngest(options: IngestOptions): Ingest {
     if (items.every(({ senderId }) => senderId !== null)) return (await storeInbound(db, owner, items)) !== undefined
     return db.tx(async (tx) => {
       const ownIds = await storeInbound(tx, owner, items)
-      if (ownIds && ownIds.length > 0) await applyEarly(tx, owner, ownIds)
+      if (ownIds && ownIds.length > 0) await applyEarlyReceipts(tx, ids, owner, ownIds)
       return ownIds !== undefined
     })
   }
@@ -200,30 +201,13 @@ export function createIngest(options: IngestOptions): Ingest {
     return (await addressBook.chatAt(tenantId, instanceId, chat)).chatId
   }
 
-  async function applyEarly(tx: Tx, { fence, instanceId }: InboxOwner, whatsappIds: readonly string[]): Promise<void> {
-    const early = await takeEarlyReceipts(tx, instanceId, whatsappIds)
-    if (early.length === 0) return
-    await applyReceipts(
-      tx,
-      fence,
-      early.flatMap((receipt) =>
-        stepsTo(receipt.status).map((status) => ({ ...receipt, status, eventId: ids.next('evt') })),
-      ),
-    )
-  }
-
-  function receiptItems({ tenantId, instanceId }: InboxOwner, receipt: Receipt): ReceiptItem[] {
-    return receipt.whatsappIds.flatMap((whatsappId) =>
-      stepsTo(receipt.status).map((status) => ({
-        tenantId,
-        instanceId,
-        whatsappId,
-        status,
-        at: receipt.at,
-        errorCode: receipt.errorCode ?? null,
-        eventId: ids.next('evt'),
-      })),
-    )
+  /** Of what was written to a group on the phone. WhatsApp is asked, so nothing waits for it; lost with the process. */
+  function askRecipients(session: SessionContext, { sender, chat: { groupJid }, whatsappId }: InboundMessage): void {
+    if (sender || !groupJid) return
+    const { tenantId, instanceId } = session
+    learnRecipients(db, { ids, session }, { tenantId, instanceId, whatsappId, groupJid }).catch((error: unknown) => {
+      logger.warn('SESSION', 'cannot learn whom a message went to', { instance: instanceId, reason: errorText(error) })
+    })
   }
 
   async function recordUnknown(

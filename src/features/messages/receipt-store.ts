@@ -108,17 +108,20 @@ export async function applyReceipts(
 /** WhatsApp's times are whole seconds: cut off, they would lie before the moment at which the message was accepted. */
 const notBeforeAccept = (time: Sql): Sql => sql`case when ${time} < m.created_at then m.created_at else ${time} end`
 
+/** `member`: of a group; '' for any other. */
+export type EarlyReceipt = Omit<ReceiptItem, 'eventId'> & { readonly member: string; readonly alias: string | null }
+
 /** Takes the receipts that came before these messages were stored. */
 export async function takeEarlyReceipts(
   db: Queryable,
   instanceId: InstanceId,
   whatsappIds: readonly string[],
-): Promise<Omit<ReceiptItem, 'eventId'>[]> {
+): Promise<EarlyReceipt[]> {
   return db.query(
     sql`
       delete from early_receipt where instance_id = ${instanceId} and whatsapp_id = any (${whatsappIds}::text[])
       returning tenant_id as "tenantId", instance_id as "instanceId", whatsapp_id as "whatsappId", status, at,
-        error_code as "errorCode"`,
+        error_code as "errorCode", member, alias`,
     'take-early-receipts',
   )
 }

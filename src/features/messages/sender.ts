@@ -21,6 +21,7 @@ import type { SessionAttachment, SessionContext } from '../instances/session-att
 import { findStatusAudience } from './chat-store.js'
 import { type ClaimedHead, claimHeads, type Outcome, recoverLanes, type Settlement, settleHeads } from './lane-store.js'
 import type { LinkPreviews } from './link-preview.js'
+import { noteRecipients } from './member-receipts.js'
 import { type GivingUp, givingUp, nextTry } from './message.js'
 import type { OutboundMedia } from './outbound-media.js'
 import { referenceOf } from './reference-store.js'
@@ -164,6 +165,7 @@ export function createSender(options: SenderOptions): Sender {
         if (head.phone === null) return { to: 'failed', code: 'no_address', detail: 'This contact has no address.' }
         return { to: 'failed', code: 'not_on_whatsapp', detail: 'WhatsApp does not know this number.' }
       }
+      if (head.groupJid !== null) await noteRecipients(db, session, groupSendOf(session, head, head.groupJid))
       const message = {
         whatsappId: head.whatsappId,
         to,
@@ -257,6 +259,10 @@ export function createSender(options: SenderOptions): Sender {
 
 const detailOf = ({ code }: SendError): string =>
   code === 'media_unavailable' ? 'The file is not there any more.' : 'WhatsApp refused this message.'
+
+const groupSendOf = ({ tenantId, instanceId }: SessionContext, { whatsappId }: ClaimedHead, groupJid: string) => ({
+  ...{ tenantId, instanceId, whatsappId, groupJid },
+})
 
 /** The draining of one connection. */
 interface Loop {

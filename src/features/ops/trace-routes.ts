@@ -41,6 +41,25 @@ const traceStep = z
     ],
   })
 
+const recipient = z
+  .object({
+    phone: z.string().nullable().meta({ description: 'E.164' }),
+    lid: z.string().nullable(),
+    name: z.string().nullable(),
+    deliveredAt: time.nullable(),
+    readAt: time.nullable(),
+    playedAt: time.nullable(),
+  })
+  .meta({
+    id: 'TraceRecipient',
+    examples: [
+      {
+        ...{ phone: '+5511987654321', lid: '152414302263064', name: 'Ana' },
+        ...{ deliveredAt: '2026-11-20T21:00:01.000Z', readAt: '2026-11-20T21:03:00.000Z', playedAt: null },
+      },
+    ],
+  })
+
 const traceView = z
   .object({
     id: z.string().meta({ examples: ['msg_01J8Z3V9K7QW5XN2M4T6R8Y0BC'] }),
@@ -53,6 +72,10 @@ const traceView = z
     deliveries: z
       .array(deliveryWithAttempts)
       .meta({ description: 'Each delivery of an event of this message to a webhook endpoint.' }),
+    recipients: z.array(recipient).meta({
+      description:
+        'Whom a message to a group went to, and what each did with it; the message is `delivered`, `read` or `played` when all have. Kept for 30 days, for groups of up to 1,024. Empty for any other message.',
+    }),
   })
   .meta({ id: 'MessageTrace' })
 
@@ -80,7 +103,7 @@ export function traceRoutes({ db }: { readonly db: Database }): (app: App) => vo
   }
 }
 
-function viewTrace({ message, steps, replicas, deliveries }: Trace): z.infer<typeof traceView> {
+function viewTrace({ message, steps, replicas, deliveries, recipients }: Trace): z.infer<typeof traceView> {
   return {
     id: publicId('msg', message.id),
     whatsappId: message.whatsappId,
@@ -98,5 +121,11 @@ function viewTrace({ message, steps, replicas, deliveries }: Trace): z.infer<typ
       code: code ?? null,
     })),
     deliveries: deliveries.map(({ delivery, attempts }) => viewDeliveryWithAttempts(delivery, attempts)),
+    recipients: recipients.map(({ deliveredAt, readAt, playedAt, ...who }) => ({
+      ...who,
+      deliveredAt: deliveredAt?.toISOString() ?? null,
+      readAt: readAt?.toISOString() ?? null,
+      playedAt: playedAt?.toISOString() ?? null,
+    })),
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { MessageId, TenantId } from '../../kernel/ids.js'
 import type { Database, Tx } from '../../platform/database/database.js'
+import { listMemberReceipts, type MemberReceipt } from '../messages/member-receipt-store.js'
 import { listSteps, type StepRow } from '../messages/step-store.js'
 import {
   findReplicas,
@@ -52,6 +53,7 @@ export interface Trace {
   readonly steps: readonly TraceStep[]
   readonly replicas: ReadonlyMap<bigint, string>
   readonly deliveries: readonly TracedDelivery[]
+  readonly recipients: readonly MemberReceipt[]
 }
 
 /** Undefined: no such message. */
@@ -72,6 +74,7 @@ export function traceMessage(db: Database, tenantId: TenantId, messageId: Messag
         tenantId,
         events.map(({ id }) => id),
       ),
+      recipients: await listMemberReceipts(tx, tenantId, messageId),
     }
   })
 }

@@ -44,6 +44,8 @@ export class GroupRefused extends Error {
 export interface Groups {
   list(): Promise<Group[]>
   read(jid: string): Promise<Group>
+  /** Everybody in it but us, with both addresses where known, as of some minutes ago at most. */
+  others(jid: string): Promise<readonly WhatsAppAddress[]>
   create(subject: string, participants: readonly WhatsAppAddress[]): Promise<Group>
   rename(jid: string, subject: string): Promise<void>
   /** Null takes the description away. */
@@ -75,6 +77,7 @@ export interface GroupChange {
 export const refusingGroups = (refuse: () => Promise<never>): Groups => ({
   list: refuse,
   read: refuse,
+  others: refuse,
   create: refuse,
   rename: refuse,
   describe: refuse,

@@ -52,6 +52,19 @@ export function mergeAddresses(first: WhatsAppAddress, second: WhatsAppAddress |
   return { ...second, ...first }
 }
 
+/** The same person with both addresses, where whoever is asked knows the other one. */
+export function withCounterpart(address: WhatsAppAddress, { lidOf, phoneOf }: Counterparts): WhatsAppAddress {
+  const lid = address.lid ?? (address.waId && lidOf(address.waId))
+  const waId = address.waId ?? (address.lid && phoneOf(address.lid))
+  return { ...address, ...(waId ? { waId } : {}), ...(lid ? { lid } : {}) }
+}
+
+/** Who knows the other address of a person: digits both ways. */
+export interface Counterparts {
+  readonly lidOf: (waId: string) => string | undefined
+  readonly phoneOf: (lid: string) => string | undefined
+}
+
 /** `5511987654321` → `+5511987654321`. */
 export const phoneFromWaId = (waId: string): string => `+${waId}`
 /** `+5511987654321` → `5511987654321`. */

@@ -373,6 +373,8 @@ export interface Receipt {
   readonly status: 'sent' | 'delivered' | 'read' | 'played' | 'failed'
   readonly at: Date
   readonly errorCode?: string
+  /** Who in the group delivered, read or played it; with both addresses where known. Absent: not a group, or its server. */
+  readonly member?: WhatsAppAddress
 }
 
 export type RawReading =

@@ -107,6 +107,7 @@ export function openConnection(
     library: () => library,
     clock,
     tell: (change) => tell({ type: 'group', change }),
+    me: store.me,
     lidOf: store.lidOf,
     phoneOf: store.phoneOf,
   })
@@ -188,7 +189,12 @@ export function openConnection(
     if (stanza.tag === 'call') calls.arrived(stanza)
     if (stanza.tag === 'notification') account.arrived(stanza)
     if (stanza.tag === 'receipt' && stanza.attrs.type === 'retry') crashPoint?.('at-retry')
-    const reading = readStanza(stanza, { me: store.me(), now: clock.now() })
+    const reading = readStanza(stanza, {
+      me: store.me(),
+      now: clock.now(),
+      lidOf: store.lidOf,
+      phoneOf: store.phoneOf,
+    })
     if (reading.kind === 'message') inbox.arrived(stanza)
     if (reading.kind === 'answer') {
       // Before Baileys acknowledges it: the gate keeps that back until this is durable.

@@ -10,11 +10,12 @@ import {
   type ParticipantAction,
   type ParticipantOutcome,
 } from '../group.js'
-import { isSame, parseJid, toJid, type WhatsAppAddress } from '../jid.js'
+import { isSame, parseJid, toJid, type WhatsAppAddress, withCounterpart } from '../jid.js'
 
 export interface GroupsOptions {
   readonly library: () => WASocket
   readonly clock: Clock
+  readonly me: () => WhatsAppAddress
   readonly tell: (change: GroupChange) => void
   /** The other address of a person, when known. */
   readonly lidOf: (waId: string) => string | undefined
@@ -32,7 +33,7 @@ const REMEMBER_MS = 5 * 60_000
 const MAX_REMEMBERED = 500
 const ACTIONS: ReadonlySet<string> = new Set<ParticipantAction>(['add', 'remove', 'promote', 'demote'])
 
-export function createGroups({ library, clock, tell, lidOf, phoneOf }: GroupsOptions): GroupDesk {
+export function createGroups({ library, clock, me, tell, lidOf, phoneOf }: GroupsOptions): GroupDesk {
   const known = new Map<string, { readonly metadata: GroupMetadata; readonly until: number }>()
 
   function remember(metadata: GroupMetadata): void {
@@ -81,6 +82,14 @@ export function createGroups({ library, clock, tell, lidOf, phoneOf }: GroupsOpt
     }
   }
 
+  async function remembered(jid: string): Promise<GroupMetadata> {
+    const found = known.get(jid)
+    if (found && found.until > clock.mono()) return found.metadata
+    const metadata = await library().groupMetadata(jid)
+    remember(metadata)
+    return metadata
+  }
+
   return {
     async list() {
       const all = await ask((socket) => socket.groupFetchAllParticipating())
@@ -113,13 +122,14 @@ export function createGroups({ library, clock, tell, lidOf, phoneOf }: GroupsOpt
     async join(code) {
       return given(await ask((socket) => socket.groupAcceptInvite(code)))
     },
-    async remembered(jid) {
-      const found = known.get(jid)
-      if (found && found.until > clock.mono()) return found.metadata
-      const metadata = await library().groupMetadata(jid)
-      remember(metadata)
-      return metadata
+    async others(jid) {
+      const { participants } = await remembered(jid)
+      return participants
+        .flatMap((participant) => addressOf(participant) ?? [])
+        .filter((address) => !isSame(address, me()))
+        .map((address) => withCounterpart(address, { lidOf, phoneOf }))
     },
+    remembered,
     listen(events) {
       events.on('groups.upsert', (groups) => {
         for (const metadata of groups) {

@@ -118,17 +118,17 @@ export function createSending(options: SendOptions): Sending {
         underway.delete(whatsappId)
       }
     },
-    answered({ whatsappIds, at, errorCode, receipt, staleDevicesOf }) {
+    answered({ whatsappIds, at, errorCode, receipts = [], staleDevicesOf }) {
       if (staleDevicesOf) forgetDevices(staleDevicesOf)
       for (const whatsappId of whatsappIds) {
         if (acks.isWaiting(whatsappId)) crashPoint?.('after-ack')
         const refused = errorCode === undefined ? {} : { errorCode }
         const late = acks.settle(whatsappId, { at, ...refused })
-        if (!late || late === 'in-time' || receipt) continue
+        if (!late || late === 'in-time' || receipts.length > 0) continue
         const status = errorCode === undefined ? 'sent' : 'failed'
         tell({ type: 'receipt', receipt: { whatsappIds: [whatsappId], chat: late.chat, status, at, ...refused } })
       }
-      if (receipt) gate.afterDurable(() => tell({ type: 'receipt', receipt }))
+      for (const receipt of receipts) gate.afterDurable(() => tell({ type: 'receipt', receipt }))
     },
     noteFrame(whatsappId) {
       const sending = underway.get(whatsappId)

@@ -1,10 +1,15 @@
+import type { BinaryNode } from 'baileys'
 import { describe, expect, it } from 'vitest'
 import { readStanza } from './stanza.js'
 
 const me = { waId: '5511', lid: '99' }
 const now = 5_000
-const read = (tag: string, attrs: Record<string, string>, content?: { tag: string; attrs: Record<string, string> }[]) =>
-  readStanza({ tag, attrs, ...(content ? { content } : {}) }, { me, now })
+const known = {
+  lidOf: (waId: string) => (waId === '5533' ? '33' : undefined),
+  phoneOf: (lid: string) => (lid === '33' ? '5533' : undefined),
+}
+const read = (tag: string, attrs: Record<string, string>, content?: BinaryNode[]) =>
+  readStanza({ tag, attrs, ...(content ? { content } : {}) }, { me, now, ...known })
 const at = new Date(7_000)
 
 describe('a receipt', () => {
@@ -17,25 +22,69 @@ describe('a receipt', () => {
     const chat = { waId: '5522' }
     const attrs = { id: 'A', from: '5522@s.whatsapp.net', t: '7', ...(type ? { type } : {}) }
     const receipt = { whatsappIds: ['A'], chat, status, at }
-    expect(read('receipt', attrs)).toEqual({ kind: 'answer', answer: { whatsappIds: ['A'], at, receipt } })
+    expect(read('receipt', attrs)).toEqual({ kind: 'answer', answer: { whatsappIds: ['A'], at, receipts: [receipt] } })
   })
 
   it('may answer for many messages', () => {
     const list = { tag: 'list', attrs: {}, content: [{ tag: 'item', attrs: { id: 'B' } }] }
     const reading = read('receipt', { id: 'A', from: '7@lid', t: '7', type: 'read' }, [list])
-    expect(reading).toMatchObject({ answer: { receipt: { whatsappIds: ['A', 'B'], chat: { lid: '7' } } } })
+    expect(reading).toMatchObject({ answer: { receipts: [{ whatsappIds: ['A', 'B'], chat: { lid: '7' } }] } })
   })
 
   it.each([
     ['one of our own devices', { from: '5511:2@s.whatsapp.net' }],
     ['one of our own devices by its LID', { from: '99:2@lid' }],
-    ['a member of a group', { from: '123@g.us', participant: '7@lid' }],
+    ['one of our own devices in a group', { from: '123@g.us', participant: '99:2@lid' }],
+    ['a group, without saying who', { from: '123@g.us' }],
+    ['a member of a group that could not read it', { from: '123@g.us', participant: '7@lid', type: 'retry' }],
+    ['somebody who saw a status', { from: 'status@broadcast', participant: '7@lid', type: 'read' }],
     ['a device that could not read it', { from: '7@lid', type: 'retry' }],
     ['a device of ours that sent it', { from: '7@lid', type: 'sender' }],
   ])('of %s proves that the server has the message, and no more', (_whose, attrs) => {
     expect(read('receipt', { id: 'A', t: '7', ...attrs })).toEqual({
       kind: 'answer',
       answer: { whatsappIds: ['A'], at },
+    })
+  })
+})
+
+describe('a receipt of a group', () => {
+  const chat = { groupJid: '123@g.us' }
+  const from = '123@g.us'
+
+  it.each([
+    ['7:3@lid', {}, { lid: '7' }],
+    ['33@lid', {}, { lid: '33', waId: '5533' }],
+    ['5533:1@s.whatsapp.net', {}, { lid: '33', waId: '5533' }],
+    ['7@lid', { participant_pn: '5577@s.whatsapp.net' }, { lid: '7', waId: '5577' }],
+  ])('by %s is of that member', (participant, more, member) => {
+    const reading = read('receipt', { id: 'A', from, participant, t: '7', type: 'read', ...more })
+    const receipts = [{ whatsappIds: ['A'], chat, status: 'read', at, member }]
+    expect(reading).toEqual({ kind: 'answer', answer: { whatsappIds: ['A'], at, receipts } })
+  })
+
+  it('may answer for many messages', () => {
+    const items = ['B', 'C'].map((id) => ({ tag: 'item', attrs: { id } }))
+    const attrs = { id: 'A', from, participant: '7@lid', t: '7', type: 'played' }
+    expect(read('receipt', attrs, [{ tag: 'list', attrs: {}, content: items }])).toMatchObject({
+      answer: { receipts: [{ whatsappIds: ['A', 'B', 'C'], status: 'played', member: { lid: '7' } }] },
+    })
+  })
+
+  it('may gather many members, per message, each with its time', () => {
+    const user = (jid: string, t?: string) => ({ tag: 'user', attrs: { jid, ...(t ? { t } : {}) } })
+    const gathered = [
+      { tag: 'participants', attrs: { key: 'A' }, content: [user('7@lid', '8'), user('33@lid'), user('99@lid', '8')] },
+      { tag: 'participants', attrs: { key: 'B' }, content: [user('7@lid', '9')] },
+    ]
+    const receipts = [
+      { whatsappIds: ['A'], chat, status: 'delivered', at: new Date(8_000), member: { lid: '7' } },
+      { whatsappIds: ['A'], chat, status: 'delivered', at, member: { lid: '33', waId: '5533' } },
+      { whatsappIds: ['B'], chat, status: 'delivered', at: new Date(9_000), member: { lid: '7' } },
+    ]
+    expect(read('receipt', { id: 'X', from, t: '7' }, gathered)).toEqual({
+      kind: 'answer',
+      answer: { whatsappIds: ['A', 'B'], at, receipts },
     })
   })
 })

@@ -3,7 +3,7 @@
  * some of them away (fault S7). Pure.
  */
 import type { BinaryNode } from 'baileys'
-import { isSame, parseJid, type WhatsAppAddress } from '../jid.js'
+import { type Counterparts, isSame, parseJid, STATUS_JID, type WhatsAppAddress, withCounterpart } from '../jid.js'
 import type { Receipt } from '../whatsapp.js'
 import { fromSeconds } from './inbound.js'
 
@@ -21,8 +21,8 @@ export interface Answer {
   readonly whatsappIds: readonly string[]
   readonly at: Date
   readonly errorCode?: string
-  /** Absent when it says nothing about the recipient: the server, our own devices, a retry, one member of a group. */
-  readonly receipt?: Receipt
+  /** Absent when it says nothing about a recipient: the server, our own devices, a retry. */
+  readonly receipts?: readonly Receipt[]
   /** The server knows of other devices of this person than those we wrote to. */
   readonly staleDevicesOf?: WhatsAppAddress
 }
@@ -48,7 +48,12 @@ const KNOWN_TAGS: ReadonlySet<string> = new Set([
 ])
 const SERVERS_WITHOUT_PEOPLE: ReadonlySet<string> = new Set(['broadcast', 'newsletter'])
 
-export function readStanza(node: BinaryNode, context: { me: WhatsAppAddress; now: number }): StanzaReading {
+interface StanzaContext extends Counterparts {
+  readonly me: WhatsAppAddress
+  readonly now: number
+}
+
+export function readStanza(node: BinaryNode, context: StanzaContext): StanzaReading {
   switch (node.tag) {
     case 'message':
       return readMessage(node)
@@ -69,26 +74,77 @@ function readMessage({ attrs }: BinaryNode): StanzaReading {
   return { kind: 'unknown', detail: `from ${server || 'nobody'}` }
 }
 
-function readReceipt(node: BinaryNode, { me, now }: { me: WhatsAppAddress; now: number }): StanzaReading {
+function readReceipt(node: BinaryNode, context: StanzaContext): StanzaReading {
   const { attrs } = node
   const chat = parseJid(attrs.from)
-  if (!chat || !attrs.id) return { kind: 'known' }
-  const whatsappIds = [attrs.id, ...listedIds(node)]
-  const at = atOf(node, now)
+  const told = chat?.groupJid ? readGrouped(node) : []
+  const whatsappIds = told.length > 0 ? told.map(({ whatsappId }) => whatsappId) : idsOf(node)
+  if (!chat || whatsappIds.length === 0) return { kind: 'known' }
+  const at = atOf(node, context.now)
   const status = STATUS_OF_TYPE[attrs.type ?? '']
-  const isOfRecipient = status && !chat.groupJid && !isSame(chat, me)
-  const receipt = isOfRecipient ? { receipt: { whatsappIds, chat, status, at } } : {}
-  return { kind: 'answer', answer: { whatsappIds, at, ...receipt } }
+  const receipts = status ? receiptsOf({ node, chat, status, told, whatsappIds, at }, context) : []
+  return { kind: 'answer', answer: { whatsappIds, at, ...(receipts.length > 0 ? { receipts } : {}) } }
 }
+
+interface ReceiptStanza {
+  readonly node: BinaryNode
+  readonly chat: WhatsAppAddress
+  readonly status: Receipt['status']
+  readonly told: readonly Grouped[]
+  readonly whatsappIds: readonly string[]
+  readonly at: Date
+}
+
+/** Of a group one for each member, in either of the forms in which WhatsApp gives them. Nobody waits for those of a status. */
+function receiptsOf({ node, chat, status, told, whatsappIds, at }: ReceiptStanza, context: StanzaContext): Receipt[] {
+  const { attrs } = node
+  if (chat.groupJid === STATUS_JID) return []
+  if (!chat.groupJid) return isSame(chat, context.me) ? [] : [{ whatsappIds, chat, status, at }]
+  const member = memberOf(attrs.participant, attrs.participant_pn ?? attrs.participant_lid, context)
+  if (member) return [{ whatsappIds, chat, status, at, member }]
+  return told.flatMap(({ whatsappId, users }) =>
+    users.flatMap((user) => {
+      const each = memberOf(user.attrs.jid, undefined, context)
+      return each ? [{ whatsappIds: [whatsappId], chat, status, at: atOf(user, at.getTime()), member: each }] : []
+    }),
+  )
+}
+
+/** Undefined: nobody, or ourselves. */
+function memberOf(
+  jid: string | undefined,
+  other: string | undefined,
+  context: StanzaContext,
+): WhatsAppAddress | undefined {
+  const given = { ...parseJid(other), ...parseJid(jid) }
+  if (!given.waId && !given.lid) return undefined
+  const member = withCounterpart(given, context)
+  return isSame(member, context.me) ? undefined : member
+}
+
+interface Grouped {
+  readonly whatsappId: string
+  readonly users: readonly BinaryNode[]
+}
+
+/** `<participants key=id><user jid t/>…</participants>`: what came together while we were away, per message. */
+function readGrouped({ content }: BinaryNode): Grouped[] {
+  return childrenOf(content, 'participants').flatMap(({ attrs, content: users }) =>
+    attrs.key ? [{ whatsappId: attrs.key, users: childrenOf(users, 'user') }] : [],
+  )
+}
+
+const childrenOf = (content: BinaryNode['content'], tag: string): BinaryNode[] =>
+  Array.isArray(content) ? content.filter((child) => child.tag === tag) : []
+
+const idsOf = (node: BinaryNode): string[] => (node.attrs.id ? [node.attrs.id, ...listedIds(node)] : [])
 
 function listedIds({ content }: BinaryNode): string[] {
-  if (!Array.isArray(content)) return []
-  const list = content.find(({ tag }) => tag === 'list')?.content
-  if (!Array.isArray(list)) return []
-  return list.flatMap(({ tag, attrs }) => (tag === 'item' && attrs.id ? [attrs.id] : []))
+  const items = childrenOf(content, 'list').flatMap((list) => childrenOf(list.content, 'item'))
+  return items.flatMap(({ attrs }) => (attrs.id ? [attrs.id] : []))
 }
 
-function readAck(node: BinaryNode, { now }: { now: number }): StanzaReading {
+function readAck(node: BinaryNode, { now }: StanzaContext): StanzaReading {
   const { id, class: of, error, phash, from } = node.attrs
   if (of !== 'message' || !id) return { kind: 'known' }
   const refused = error ? { errorCode: error } : {}
