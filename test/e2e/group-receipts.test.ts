@@ -1,15 +1,8 @@
 /** What becomes of a message to a group: delivered, read and played when it is so of everybody in it, as WhatsApp shows it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { voiceNote } from '../../src/platform/media/testing/samples.js'
 import { createEmptyDatabase } from '../support/database.js'
 import { eventually as eventuallyWithin } from '../support/eventually.js'
-import {
-  launchMirante,
-  launchSimulator,
-  type MiranteProcess,
-  type SimulatorProcess,
-  TEST_API_KEY,
-} from '../support/launch.js'
+import { launchMirante, launchSimulator, type MiranteProcess, type SimulatorProcess } from '../support/launch.js'
 import { pairByQr } from '../support/pair.js'
 
 const ACCOUNT = '5511999990011'
@@ -61,17 +54,9 @@ describe.each(['lid', 'pn'] as const)('in a group that addresses people by %s', 
     ])
   })
 
-  it('a voice message is played when all have listened', async () => {
-    const form = new FormData()
-    form.append(
-      'file',
-      new Blob([new Uint8Array(voiceNote(Array.from({ length: 150 }, (_, n) => 40 + (n % 60))))]),
-      'v',
-    )
-    const headers = { authorization: `Bearer ${TEST_API_KEY}` }
-    const uploaded = await fetch(`${mirante.url}/api/media`, { method: 'POST', body: form, headers })
-    const { id: mediaId } = (await uploaded.json()) as { id: string }
-    const sent = await send({ type: 'audio', audio: { mediaId, voice: true } })
+  it('is played when all have listened', async () => {
+    // To WhatsApp a receipt is a receipt, whatever the message is: a text will do.
+    const sent = await send({ type: 'text', text: { body: 'as if spoken' } })
     await reaches(sent, 'sent')
     await give(ANA, sent, 'played')
     await give(BIA, sent, 'read')
