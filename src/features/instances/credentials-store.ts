@@ -37,6 +37,9 @@ export interface JournaledReceipt {
   readonly status: Receipt['status']
   readonly at: Date
   readonly errorCode: string | null
+  /** Of a group; '' of any other. */
+  readonly member: string
+  readonly alias: string | null
 }
 
 export interface JournalBatch {
@@ -92,8 +95,8 @@ export async function flushJournal(db: Queryable, batch: JournalBatch): Promise<
         order by i.ord
         on conflict (instance_id, enc_hash) do nothing
       ), told as (
-        insert into early_receipt (instance_id, tenant_id, whatsapp_id, status, at, error_code)
-        select r.instance_id, r.tenant_id, r.whatsapp_id, r.status, r.at, r.error_code
+        insert into early_receipt (instance_id, tenant_id, whatsapp_id, status, at, error_code, member, alias)
+        select r.instance_id, r.tenant_id, r.whatsapp_id, r.status, r.at, r.error_code, r.member, r.alias
         from unnest(
           ${receipts.map((row) => row.resource)}::text[],
           ${receipts.map((row) => row.instanceId)}::uuid[],
@@ -101,8 +104,10 @@ export async function flushJournal(db: Queryable, batch: JournalBatch): Promise<
           ${receipts.map((row) => row.whatsappId)}::text[],
           ${receipts.map((row) => row.status)}::message_status[],
           ${receipts.map((row) => row.at)}::timestamptz[],
-          ${receipts.map((row) => row.errorCode)}::text[])
-          as r (resource, instance_id, tenant_id, whatsapp_id, status, at, error_code)
+          ${receipts.map((row) => row.errorCode)}::text[],
+          ${receipts.map((row) => row.member)}::text[],
+          ${receipts.map((row) => row.alias)}::text[])
+          as r (resource, instance_id, tenant_id, whatsapp_id, status, at, error_code, member, alias)
         join own using (resource)
         on conflict (instance_id, whatsapp_id, status, member) do nothing
       )

@@ -1,5 +1,6 @@
 /** The pages of one journal in memory: what was appended and is not durable yet, and who waits for it. Does no I/O. */
 import type { Fence } from '../../platform/leases/lease.js'
+import { memberKey } from '../../platform/whatsapp/jid.js'
 import type { CredentialChange, JournalEntry, Receipt } from '../../platform/whatsapp/whatsapp.js'
 import { sealFor } from '../tenants/data-keys.js'
 import { credentialPlace, rawPlace } from './credentials.js'
@@ -98,9 +99,11 @@ export function createBook(fence: Fence, owner: InstanceRef, key: Buffer): Book 
         encHash,
         sealed: sealFor(key, rawPlace(owner, encHash), payload),
       })),
-      receipts: receipts.flatMap(({ whatsappIds, status, at, errorCode = null }) =>
-        whatsappIds.map((whatsappId) => ({ resource: fence.resource, ...owner, whatsappId, status, at, errorCode })),
-      ),
+      receipts: receipts.flatMap(({ whatsappIds, status, at, errorCode = null, member: who }) => {
+        const { member = '', alias = null } = (who && memberKey(who)) ?? {}
+        const one = { resource: fence.resource, ...owner, status, at, errorCode, member, alias }
+        return whatsappIds.map((whatsappId) => ({ ...one, whatsappId }))
+      }),
     }
     changes.clear()
     raws = []

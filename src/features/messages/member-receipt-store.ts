@@ -8,16 +8,10 @@ import { firstIdAt } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
 import { ownLeases } from '../../platform/leases/fence.js'
 import type { Fence } from '../../platform/leases/lease.js'
-import { phoneFromWaId, type WhatsAppAddress } from '../../platform/whatsapp/jid.js'
+import type { MemberKey } from '../../platform/whatsapp/jid.js'
 
 /** Members of a group at most, as of WhatsApp; of larger ones (announcements of communities) nothing is kept. */
 export const MAX_MEMBERS = 1_024
-
-/** How a member is kept: by LID, or in E.164 where none is known; and the other one. */
-export interface MemberKey {
-  readonly member: string
-  readonly alias: string | null
-}
 
 export interface MemberReceiptItem extends MemberKey {
   readonly tenantId: TenantId
@@ -25,13 +19,6 @@ export interface MemberReceiptItem extends MemberKey {
   readonly whatsappId: string
   readonly status: 'delivered' | 'read' | 'played'
   readonly at: Date
-}
-
-/** Undefined: an address of nobody. */
-export function memberKey({ waId, lid }: WhatsAppAddress): MemberKey | undefined {
-  const phone = waId === undefined ? null : phoneFromWaId(waId)
-  if (lid !== undefined) return { member: lid, alias: phone }
-  return phone === null ? undefined : { member: phone, alias: null }
 }
 
 export interface Sent {
@@ -124,6 +111,12 @@ export async function keepMemberReceipts(
         where t.instance_id = item.instance_id and t.whatsapp_id = item.whatsapp_id)
       order by instance_id, whatsapp_id, status, member
       on conflict (instance_id, whatsapp_id, status, member) do nothing
+    ), applied as (
+      delete from early_receipt e
+      where e.instance_id = any (array(select distinct instance_id from target))
+        and e.whatsapp_id = any (array(select whatsapp_id from target))
+        and exists (select from item where item.instance_id = e.instance_id and item.whatsapp_id = e.whatsapp_id
+          and item.status = e.status and item.member = e.member)
     )
     select array(select distinct message_id from told) as "messageIds" from own`)
   return row?.messageIds

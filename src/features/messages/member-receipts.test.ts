@@ -6,12 +6,13 @@ import { buildInstance, buildTenant, takeLease } from '../../../test/support/fac
 import { type ChatId, createIdGenerator, type InstanceId, type MessageId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
 import type { Lease } from '../../platform/leases/lease.js'
-import type { WhatsAppAddress } from '../../platform/whatsapp/jid.js'
+import { memberKey, type WhatsAppAddress } from '../../platform/whatsapp/jid.js'
 import type { Receipt } from '../../platform/whatsapp/whatsapp.js'
 import { createAddressBook } from '../contacts/address-book.js'
-import { expectReceipts, listMemberReceipts, memberKey, purgeMemberReceipts } from './member-receipt-store.js'
+import { expectReceipts, listMemberReceipts, purgeMemberReceipts } from './member-receipt-store.js'
 import { findMessage } from './message-store.js'
 import { applyEarlyReceipts, storeReceipts } from './receive-receipts.js'
+import { sweepReceipts } from './sweep-receipts.js'
 
 const ids = createIdGenerator()
 const GROUP = '120363025246125486@g.us'
@@ -79,6 +80,20 @@ test('receipts that came before the message wait for it, of each member', async 
   expect(await statusOf(id)).toBe('delivered')
   await receive('A', 'read', BIA)
   expect(await statusOf(id)).toBe('read')
+})
+
+test('what the journal kept of each member is applied by the sweep when its session could not', async () => {
+  const id = await sent('A')
+  await expected('A', [ANA, BIA])
+  for (const { lid } of [ANA, BIA]) {
+    await db.execute(sql`
+      insert into early_receipt (instance_id, tenant_id, whatsapp_id, status, at, member)
+      values (${instanceId}, ${tenantId}, 'A', 'read', now(), ${lid})`)
+    expect(await statusOf(id)).toBe('sent')
+  }
+  await sweepReceipts({ db, ids }, { olderThanMs: 0, instanceId })
+  expect(await statusOf(id)).toBe('read')
+  expect(await db.query(sql`select from early_receipt where instance_id = ${instanceId}`)).toEqual([])
 })
 
 test('a stale holder writes nothing', async () => {

@@ -2,7 +2,7 @@
 import type { IdGenerator, InstanceId, MessageId, TenantId } from '../../kernel/ids.js'
 import type { Database, Tx } from '../../platform/database/database.js'
 import type { Fence } from '../../platform/leases/lease.js'
-import { STATUS_JID } from '../../platform/whatsapp/jid.js'
+import { memberKey, STATUS_JID } from '../../platform/whatsapp/jid.js'
 import type { SessionContext } from '../instances/session-attachment.js'
 import {
   expectReceipts,
@@ -11,7 +11,6 @@ import {
   lockSent,
   MAX_MEMBERS,
   type MemberReceiptItem,
-  memberKey,
 } from './member-receipt-store.js'
 import { applyReceipts } from './receipt-store.js'
 

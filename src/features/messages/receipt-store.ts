@@ -88,6 +88,7 @@ export async function applyReceipts(
         delete from early_receipt e
         where e.instance_id = any (array(select distinct instance_id from target))
           and e.whatsapp_id = any (array(select whatsapp_id from target))
+          and e.member = ''
           and exists (select from item join target using (instance_id, whatsapp_id)
             where item.instance_id = e.instance_id and item.whatsapp_id = e.whatsapp_id and item.status = e.status)
       ), new_event as (
@@ -137,10 +138,10 @@ export interface KeptReceiptFilter {
 export async function unappliedReceipts(
   db: Queryable,
   { olderThanMs, instanceId, limit }: KeptReceiptFilter,
-): Promise<Omit<ReceiptItem, 'eventId'>[]> {
+): Promise<EarlyReceipt[]> {
   return db.query(sql`
     select e.tenant_id as "tenantId", e.instance_id as "instanceId", e.whatsapp_id as "whatsappId", e.status, e.at,
-      e.error_code as "errorCode"
+      e.error_code as "errorCode", e.member, e.alias
     from early_receipt e join message m
       on m.instance_id = e.instance_id and m.whatsapp_id = e.whatsapp_id and m.direction = 'outbound'
     where e.received_at <= now() - make_interval(secs => ${olderThanMs / 1000}::float8)

@@ -2,8 +2,9 @@
 import type { IdGenerator, InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Database, Tx } from '../../platform/database/database.js'
 import type { Fence } from '../../platform/leases/lease.js'
+import { memberKey } from '../../platform/whatsapp/jid.js'
 import type { Receipt } from '../../platform/whatsapp/whatsapp.js'
-import { type MemberReceiptItem, memberKey } from './member-receipt-store.js'
+import type { MemberReceiptItem } from './member-receipt-store.js'
 import { applyMemberReceipts } from './member-receipts.js'
 import { type ReceiptStatus, stepsTo } from './message.js'
 import { applyReceipts, type EarlyReceipt, type ReceiptItem, takeEarlyReceipts } from './receipt-store.js'
@@ -38,7 +39,15 @@ export async function applyEarlyReceipts(
   { fence, instanceId }: Owner,
   whatsappIds: readonly string[],
 ): Promise<void> {
-  const early = await takeEarlyReceipts(tx, instanceId, whatsappIds)
+  await applyKept(tx, { ids, fence }, await takeEarlyReceipts(tx, instanceId, whatsappIds))
+}
+
+/** Applies receipts as they are kept, to messages that are stored; nothing when the lease is lost. */
+export async function applyKept(
+  tx: Tx,
+  { ids, fence }: { readonly ids: IdGenerator; readonly fence: Fence | null },
+  early: readonly EarlyReceipt[],
+): Promise<void> {
   const whole = early.filter(({ member }) => member === '')
   if (whole.length > 0) {
     await applyReceipts(

@@ -1,8 +1,8 @@
 /** Applies receipts that the journal kept and whose session ended before it could: no status is lost in a crash. */
 import type { IdGenerator, InstanceId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
-import { stepsTo } from './message.js'
-import { applyReceipts, unappliedReceipts } from './receipt-store.js'
+import { unappliedReceipts } from './receipt-store.js'
+import { applyKept } from './receive-receipts.js'
 
 const BATCH = 200
 
@@ -13,10 +13,7 @@ export async function sweepReceipts(
 ): Promise<number> {
   for (let applied = 0; ; ) {
     const receipts = await unappliedReceipts(db, { ...where, limit: BATCH })
-    const items = receipts.flatMap((receipt) =>
-      stepsTo(receipt.status).map((status) => ({ ...receipt, status, eventId: ids.next('evt') })),
-    )
-    if (items.length > 0) await applyReceipts(db, null, items)
+    if (receipts.length > 0) await db.tx((tx) => applyKept(tx, { ids, fence: null }, receipts))
     applied += receipts.length
     if (receipts.length < BATCH) return applied
   }

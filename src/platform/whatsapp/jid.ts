@@ -93,3 +93,16 @@ export function addressFrom({
   const digits = waId ?? (phone === null ? undefined : waIdFromPhone(phone))
   return { ...(digits ? { waId: digits } : {}), ...(lid === null ? {} : { lid }) }
 }
+
+/** How a member of a group is kept: by LID, or in E.164 where none is known; and the other one. */
+export interface MemberKey {
+  readonly member: string
+  readonly alias: string | null
+}
+
+/** Undefined: an address of nobody. */
+export function memberKey({ waId, lid }: WhatsAppAddress): MemberKey | undefined {
+  const phone = waId === undefined ? null : phoneFromWaId(waId)
+  if (lid !== undefined) return { member: lid, alias: phone }
+  return phone === null ? undefined : { member: phone, alias: null }
+}

@@ -198,7 +198,7 @@ export function openConnection(
     if (reading.kind === 'message') inbox.arrived(stanza)
     if (reading.kind === 'answer') {
       // Before Baileys acknowledges it: the gate keeps that back until this is durable.
-      if (reading.answer.receipt) journal.append({ receipt: reading.answer.receipt })
+      for (const receipt of reading.answer.receipts ?? []) journal.append({ receipt })
       sending.answered(reading.answer)
     }
     if (reading.kind === 'success') tell({ type: 'loading' })
