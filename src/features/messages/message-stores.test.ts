@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import sql from 'sql-template-tag'
 import { describe, expect, test } from 'vitest'
+import { analyze } from '../../../test/support/database.js'
 import { buildInstance, buildTenant, takeLease } from '../../../test/support/factories.js'
 import { pagesTouched } from '../../../test/support/pages-touched.js'
 import { useInstance } from '../../../test/support/use-instance.js'
@@ -201,7 +202,7 @@ describe('draining', () => {
     expect(await statusOf(must(theirs).messageId)).toBe('sending')
   })
 
-  test('claiming touches as many pages with 20,000 messages waiting as with 200', async () => {
+  test('claiming touches as many pages with 20,000 messages waiting as with 400', async () => {
     async function pagesOfAClaim(messages: number): Promise<number> {
       const id = await buildInstance(db, tenantId)
       const holder = await takeLease(db, id)
@@ -213,14 +214,14 @@ describe('draining', () => {
         insert into message (id, tenant_id, instance_id, chat_id, direction, whatsapp_id, type, content, origin, status, chat_seq)
         select uuid_v7(), ${tenantId}, ${id}, h.id, 'outbound', h.id || '-' || s, 'text', '{"type":"text"}', 'api', 'queued', s
         from h, generate_series(1, 20) s`)
-      await db.execute(sql`analyze`)
+      await analyze(db)
       return db.tx(async (tx) => {
         const before = await pagesTouched(tx)
         await claimHeads(tx, holder, id, 16)
         return (await pagesTouched(tx)) - before
       })
     }
-    const few = await pagesOfAClaim(200)
+    const few = await pagesOfAClaim(400)
     const many = await pagesOfAClaim(20_000)
     expect(few).toBeGreaterThan(0)
     expect(many).toBeLessThan(few * 3)

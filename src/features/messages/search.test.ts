@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { analyze } from '../../../test/support/database.js'
 import { buildInstance } from '../../../test/support/factories.js'
 import type { TestServer } from '../../../test/support/http-server.js'
 import { pagesTouched } from '../../../test/support/pages-touched.js'
@@ -200,7 +201,7 @@ describe('the index of words', () => {
       insert into message_search (message_id, tenant_id, words)
       select id, tenant_id, search_words(tenant_id, type, content) from message where tenant_id = ${tenantId}`)
     // As the autovacuum does sooner or later: a planner that knows nothing of the words may read them all.
-    await db.execute(sql`analyze message_search, message`)
+    await analyze(db)
     const pages = await db.tx(async (tx) => {
       // Twenty thousand are few enough to read them all; it must be possible to do without.
       await tx.execute(sql`set local enable_seqscan = off`)
