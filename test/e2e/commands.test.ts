@@ -88,7 +88,8 @@ test('send to a number that is not one fails with its sentence', async () => {
 })
 
 test('an instance that does not exist is named', async () => {
-  expect(await mirante('qr', 'sales').ended).toMatchObject({ code: 1, stderr: 'There is no instance called sales.\n' })
+  const stderr = 'There is no instance called sales. See: mirante instances list, mirante instances create\n'
+  expect(await mirante('qr', 'sales').ended).toMatchObject({ code: 1, stderr })
 })
 
 test('tail ends in peace on Ctrl-C', async () => {
