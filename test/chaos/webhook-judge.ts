@@ -63,7 +63,8 @@ export function judgeBreakers(
   return breakers
     .filter(({ name }) => names.includes(name))
     .flatMap(({ name, state, triesBefore, tries }) => {
-      const beside = IN_FLIGHT - 1
+      // What a killed worker had begun was never counted.
+      const beside = deaths.length > 0 ? IN_FLIGHT : 0
       const probes = Math.ceil((trouble.to - trouble.from) / PROBE_EVERY_MS) + deaths.length + 1
       return [
         ...(state === 'closed' ? [`${name}: its circuit has not opened`] : []),

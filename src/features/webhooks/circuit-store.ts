@@ -17,10 +17,11 @@ export interface CircuitRow {
   probe_at: Date | null
   probe_delivery_id: DeliveryId | null
   failing_since: Date | null
+  failure_count: number | null
 }
 
 export const circuitColumns = sql`
-  c.state as circuit_state, c.opened_at, c.probe_at, c.probe_delivery_id, c.failing_since`
+  c.state as circuit_state, c.opened_at, c.probe_at, c.probe_delivery_id, c.failing_since, c.failure_count`
 
 export const toCircuit = (row: CircuitRow): Circuit =>
   row.circuit_state === null
@@ -31,6 +32,7 @@ export const toCircuit = (row: CircuitRow): Circuit =>
         probeAt: row.probe_at,
         probeDeliveryId: row.probe_delivery_id,
         failingSince: row.failing_since,
+        failureCount: row.failure_count ?? 0,
       }
 
 export interface Failing extends EndpointKey {

@@ -25,6 +25,8 @@ export interface Circuit {
   readonly probeDeliveryId: DeliveryId | null
   /** The first failure since the last success. */
   readonly failingSince: Date | null
+  /** Failures since then. */
+  readonly failureCount: number
 }
 
 /** Of an endpoint that never failed. */
@@ -34,6 +36,7 @@ export const closedCircuit: Circuit = {
   probeAt: null,
   probeDeliveryId: null,
   failingSince: null,
+  failureCount: 0,
 }
 
 const SECOND = 1_000

@@ -79,7 +79,8 @@ export function createDeliverWebhook(deps: DeliverWebhookDeps): JobHandler {
 
     const halted = await circuits.pass(job, parcel)
     if (halted) return halted
-    const admission = await gate.enter({ tenantId: parcel.tenantId, endpointId: parcel.endpoint.id })
+    const { id: endpointId, circuit } = parcel.endpoint
+    const admission = await gate.enter({ tenantId: parcel.tenantId, endpointId, failureCount: circuit.failureCount })
     if (!admission.admitted) return snooze(new Date(clock.now() + admission.comeBackInMs))
     return conclude(parcel, await attempt(job, parcel, signal).finally(admission.leave))
   }
@@ -89,6 +90,7 @@ export function createDeliverWebhook(deps: DeliverWebhookDeps): JobHandler {
     const tried = await post(parcel, signal)
     const outcome = judge(answerOf(tried), { attempt: job.attempt, nowMs: clock.now(), random })
     const isGone = outcome.result === 'gone'
+    gate.note(parcel.endpoint.id, outcome.result === 'delivered')
     const isBad = !isGone && circuits.count(parcel, outcome.result === 'delivered')
     if (isBad || isGone) gate.rest(parcel.endpoint.id)
     return { tried, outcome, isBad }

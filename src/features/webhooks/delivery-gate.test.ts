@@ -59,7 +59,7 @@ function setUp() {
   }
 }
 
-const endpoint = (tenantId = ids.next('ten')): Visitor => ({ tenantId, endpointId: ids.next('whe') })
+const endpoint = (tenantId = ids.next('ten')): Visitor => ({ tenantId, endpointId: ids.next('whe'), failureCount: 0 })
 
 /** Lets a visitor that is inside go. */
 function leave(bundle: ReturnType<typeof setUp>, visitor: Visitor): void {
@@ -85,6 +85,32 @@ describe('the delivery gate', () => {
     leave(bundle, visitor)
     await settled()
     expect(bundle.inside(visitor)).toHaveLength(gateLimits.perEndpoint)
+  })
+
+  it('lets no more than ten tries of one that only fails begin before its tenth failure', async () => {
+    const bundle = setUp()
+    const visitor = endpoint()
+    for (let n = 0; n < 40; n++) await bundle.visit(visitor)
+    for (let failures = 1; failures <= 10; failures++) {
+      bundle.gate.note(visitor.endpointId, false)
+      leave(bundle, visitor)
+      await settled()
+      expect(bundle.inside(visitor)).toHaveLength(Math.min(4, 10 - failures))
+    }
+    await bundle.clock.advance(2_000)
+    for (let n = 0; n < 5; n++) await bundle.visit(visitor)
+    expect(bundle.inside(visitor)).toHaveLength(1)
+    bundle.gate.note(visitor.endpointId, true)
+    leave(bundle, visitor)
+    await settled()
+    expect(bundle.inside(visitor)).toHaveLength(4)
+  })
+
+  it('knows what other workers have counted', async () => {
+    const bundle = setUp()
+    const visitor = { ...endpoint(), failureCount: 8 }
+    for (let n = 0; n < 5; n++) await bundle.visit(visitor)
+    expect(bundle.inside(visitor)).toHaveLength(2)
   })
 
   it('leaves a seat for a quick endpoint beside any number of dead ones of the same tenant', async () => {

@@ -4,16 +4,20 @@
  *
  * Promises: at most `perEndpoint` tries in flight for an endpoint, `perTenant` for a tenant, `total` in all; endpoints that
  * are slow, or unknown, have at most half of the seats of their tenant and of the whole, so however many of them there are, a
- * quick one finds a seat. A visitor waits here only while its turn is near; otherwise it is given a time to come back, spread over the turns to
+ * quick one finds a seat; one that fails again and again has ever fewer seats, so that no try beyond the last straw has
+ * begun when its circuit opens. A visitor waits here only while its turn is near; otherwise it is given a time to come back, spread over the turns to
  * come, so a long backlog of a dead endpoint costs about two claims a minute and job, and occupies nobody.
  */
 import type { Clock } from '../../kernel/clock.js'
 import type { TenantId, WebhookId } from '../../kernel/ids.js'
 import type { Random } from '../../kernel/random.js'
+import { circuitPolicy } from './circuit.js'
 
 export interface GateLimits {
   /** Tries in flight. */
   readonly perEndpoint: number
+  /** Failures in a row and tries in flight of an endpoint together, as long as that leaves it one seat. */
+  readonly failuresInARow: number
   readonly perTenant: number
   readonly total: number
   /** Visitors waiting here. */
@@ -31,6 +35,7 @@ export interface GateLimits {
 
 export const gateLimits: GateLimits = {
   perEndpoint: 4,
+  failuresInARow: circuitPolicy.failuresInARow,
   perTenant: 16,
   total: 64,
   waitingPerEndpoint: 100,
@@ -44,6 +49,8 @@ export const gateLimits: GateLimits = {
 export interface Visitor {
   readonly tenantId: TenantId
   readonly endpointId: WebhookId
+  /** Failures of the endpoint since its last success, as all workers have counted them. */
+  readonly failureCount: number
 }
 
 export type Admission =
@@ -57,6 +64,8 @@ export interface DeliveryGate {
    * called, and what they know of it was true before.
    */
   rest(endpointId: WebhookId): void
+  /** How a try ended, before its seat is free. The last straw makes the endpoint rest. */
+  note(endpointId: WebhookId, succeeded: boolean): void
 }
 
 interface Waiter {
@@ -72,6 +81,8 @@ interface Lane {
   readonly waiting: Set<Waiter>
   /** Moving average of how long a try takes. */
   meanMs: number
+  /** Since its last success, as far as this process knows. */
+  failureCount: number
   /** Whether it ever answered quickly; until then it counts as slow. */
   proven: boolean
   /** Visits are arranged up to here, in monotonic ms. */
@@ -102,22 +113,32 @@ export function createDeliveryGate(
   let watching = false
 
   return {
-    async enter({ tenantId, endpointId }) {
+    async enter({ tenantId, endpointId, failureCount }) {
       const lane = laneOf(tenantId, endpointId)
+      lane.failureCount = Math.max(lane.failureCount, failureCount)
       if (lane.waiting.size === 0 && hasRoom(lane)) return seat(lane)
       if (mayWait(lane)) return await wait(lane)
       return sendAway(lane)
     },
     rest(endpointId) {
       const lane = lanes.get(endpointId)
-      if (!lane) return
-      lane.restsUntil = clock.mono() + limits.restMs
-      lane.bookedUntil = Math.max(lane.bookedUntil, lane.restsUntil)
-      for (const waiter of lane.waiting) {
-        stopWaiting(lane, waiter)
-        waiter.admit(sendAway(lane))
-      }
+      if (lane) rest(lane)
     },
+    note(endpointId, succeeded) {
+      const lane = lanes.get(endpointId)
+      if (!lane) return
+      lane.failureCount = succeeded ? 0 : lane.failureCount + 1
+      if (lane.failureCount >= limits.failuresInARow) rest(lane)
+    },
+  }
+
+  function rest(lane: Lane): void {
+    lane.restsUntil = clock.mono() + limits.restMs
+    lane.bookedUntil = Math.max(lane.bookedUntil, lane.restsUntil)
+    for (const waiter of lane.waiting) {
+      stopWaiting(lane, waiter)
+      waiter.admit(sendAway(lane))
+    }
   }
 
   function laneOf(tenantId: TenantId, endpointId: WebhookId): Lane {
@@ -133,6 +154,7 @@ export function createDeliveryGate(
       inFlight: new Set(),
       waiting: new Set(),
       meanMs: FIRST_GUESS_MS,
+      failureCount: 0,
       proven: false,
       bookedUntil: now,
       restsUntil: now,
@@ -150,7 +172,7 @@ export function createDeliveryGate(
   }
 
   function hasRoom(lane: Lane): boolean {
-    if (lane.inFlight.size >= limits.perEndpoint || isResting(lane)) return false
+    if (lane.inFlight.size >= seatsOf(lane) || isResting(lane)) return false
     const slow = isSlow(lane)
     let ofTenant = 0
     let ofAll = 0
@@ -161,6 +183,10 @@ export function createDeliveryGate(
     }
     const share = slow ? 0.5 : 1
     return ofTenant < limits.perTenant * share && ofAll < limits.total * share
+  }
+
+  function seatsOf({ failureCount }: Lane): number {
+    return Math.max(1, Math.min(limits.perEndpoint, limits.failuresInARow - failureCount))
   }
 
   function seat(lane: Lane): Admission {
@@ -255,7 +281,7 @@ export function createDeliveryGate(
 
   /** How often a seat of this endpoint becomes free. */
   function turnMs(lane: Lane): number {
-    return expectedMs(lane) / limits.perEndpoint
+    return expectedMs(lane) / seatsOf(lane)
   }
 
   /** An endpoint that has not answered for long is as slow as that, even before it has answered once. */
