@@ -104,6 +104,22 @@ export async function requeueMessage(
     from lane where m.tenant_id = ${tenantId} and m.id = ${messageId}`)
 }
 
+/** Holds a settled message whose file could not be fetched, and has it fetched again. False: that is not what it lacks. */
+export async function awaitFileAgain(tx: Tx, tenantId: TenantId, messageId: MessageId): Promise<boolean> {
+  const touched = await tx.execute(sql`
+    with again as (
+      update media set state = 'pending', error_code = null
+      where tenant_id = ${tenantId} and message_id = ${messageId} and direction = 'outbound' and state = 'failed'
+      returning id
+    ), fetching as (
+      insert into job (id, tenant_id, kind, subject_id) select uuid_v7(), ${tenantId}, 'fetch-media', id from again
+    )
+    update message set status = 'queued', hold_reason = 'media', chat_seq = null, strikes = 0, first_try_at = null,
+      failed_at = null, left_at = null, error_code = null, error_detail = null, due_at = null
+    where tenant_id = ${tenantId} and id = ${messageId} and exists (select from again)`)
+  return touched === 1
+}
+
 /** Tells whoever holds the number: a claim that came while the lane was locked has passed it over. */
 export async function ringInstance(tx: Tx, instanceId: InstanceId): Promise<void> {
   await tx.execute(sql`select pg_notify('mirante_outbound', ${instanceId})`)

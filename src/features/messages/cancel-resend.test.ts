@@ -14,6 +14,7 @@ import { type AcceptItem, acceptBatch } from './accept-store.js'
 import { createCancelResend } from './cancel-resend.js'
 import { cancelResendRoutes } from './cancel-resend-routes.js'
 import { type ClaimedHead, claimHeads, type Outcome, settleHeads } from './lane-store.js'
+import { failHeldMessage, findAwaited, markFailed } from './media-store.js'
 import type { MessageStatus } from './message.js'
 import { applyReceipts } from './receipt-store.js'
 
@@ -184,6 +185,23 @@ describe('resend', () => {
     expect((await resend(failed)).json.code).toBe('message_ended')
   })
 
+  test('of a message whose link was fetched in vain fetches it again, and only then sends', async () => {
+    const mediaId = ids.next('med')
+    const fetch = { type: 'image', filename: null, storageKey: mediaId } as const
+    const content = { type: 'image', image: { link: 'https://example.com/a.jpg' } } as const
+    const [id] = await accept(1, { content, media: { id: mediaId, fetch } })
+    const jobCount = async (): Promise<number> =>
+      (await db.query(sql`select from job where kind = 'fetch-media' and subject_id = ${mediaId}`)).length
+    await markFailed(db, tenantId, mediaId, 'media_unavailable')
+    await failHeldMessage(db, tenantId, id, { code: 'media_unavailable', detail: 'It answered 404.' })
+    expect([await statusOf(id), await jobCount()]).toEqual(['failed', 1])
+    const [first, second] = [await resend(id), await resend(id)]
+    expect([first.status, second.status]).toEqual([202, 202])
+    expect(await findAwaited(db, tenantId, mediaId)).toMatchObject({ messageId: id })
+    expect([await statusOf(id), await jobCount()]).toEqual(['queued', 2])
+    expect(await claim()).toEqual([])
+  })
+
   test('waits until a try is over whose refusal came first', async () => {
     const [id] = await accept(1)
     const head = must((await claim())[0])
@@ -247,7 +265,10 @@ async function drain(see: (head: ClaimedHead) => void = () => {}): Promise<Messa
   }
 }
 
-async function accept<Count extends number>(count: Count): Promise<MessageId[] & Record<0 | 1 | 2 | 3, MessageId>> {
+async function accept<Count extends number>(
+  count: Count,
+  change: Partial<AcceptItem> = {},
+): Promise<MessageId[] & Record<0 | 1 | 2 | 3, MessageId>> {
   const items = Array.from(
     { length: count },
     (): AcceptItem => ({
@@ -261,6 +282,7 @@ async function accept<Count extends number>(count: Count): Promise<MessageId[] &
       metadata: null,
       eventId: ids.next('evt'),
       idempotency: null,
+      ...change,
     }),
   )
   await acceptBatch(db, items)

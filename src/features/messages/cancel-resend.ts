@@ -2,7 +2,8 @@
  * Taking a message back, and sending one again that has failed or whose fate is unknown.
  *
  *   cancel: queued ─▶ cancelled    only while it surely is not, and never was, on its way
- *   resend: failed, unknown ─▶ queued    at the end of its lane, under the WhatsApp id that it has: whoever has it drops the copy
+ *   resend: failed, unknown ─▶ queued    at the end of its lane, under the WhatsApp id that it has: whoever has it drops the copy;
+ *                                        where its link was fetched in vain, that is tried again first
  *
  * Promises: what `cancel` says was cancelled is never sent; both decide under the lock of the lane, which a claim takes too,
  * so of a claim and a cancellation at the same instant one comes first and the other sees it. Said twice they do it once.
@@ -13,6 +14,7 @@ import type { Database, Tx } from '../../platform/database/database.js'
 import type { EventType } from '../events/event.js'
 import { record } from '../events/record.js'
 import {
+  awaitFileAgain,
   type ChangeableMessage,
   cancelMessage,
   findPlace,
@@ -56,7 +58,9 @@ export function createCancelResend({ db, ids }: { readonly db: Database; readonl
         if (verdict !== 'go') return verdict
         await keepFirstClaim(tx, tenantId, messageId)
         await noteStep(tx, tenantId, { messageId, attempt: message.attempts, step: 'resend' })
-        await requeueMessage(tx, tenantId, { messageId, laneId: place.laneId })
+        // Without its file it has no place in the lane: it comes there when this has been fetched.
+        if (!(await awaitFileAgain(tx, tenantId, messageId)))
+          await requeueMessage(tx, tenantId, { messageId, laneId: place.laneId })
         await tell(tx, { tenantId, messageId, message }, 'message.queued', { resend: true })
         return 'done'
       }),
