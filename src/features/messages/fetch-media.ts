@@ -55,8 +55,8 @@ export function createFetchMedia(deps: FetchMediaDeps): JobHandler {
     try {
       const stored = await fetchFile(awaited, signal)
       await db.tx(async (tx) => {
-        await markStored(tx, job.tenantId, mediaId, stored)
-        await release(tx, job.tenantId, awaited)
+        // Not if another try of the same job has come first: the message has its place in the lane already.
+        if (await markStored(tx, job.tenantId, mediaId, stored)) await release(tx, job.tenantId, awaited)
       })
       return done()
     } catch (error) {

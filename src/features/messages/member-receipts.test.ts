@@ -96,6 +96,17 @@ test('what the journal kept of each member is applied by the sweep when its sess
   expect(await db.query(sql`select from early_receipt where instance_id = ${instanceId}`)).toEqual([])
 })
 
+test("one member's receipt that the journal kept proves that the message was sent", async () => {
+  const id = await sent('A')
+  await db.execute(sql`update message set status = 'sending' where id = ${id}`)
+  await expected('A', [ANA, BIA])
+  await db.execute(sql`
+    insert into early_receipt (instance_id, tenant_id, whatsapp_id, status, at, member)
+    values (${instanceId}, ${tenantId}, 'A', 'delivered', now(), ${ANA.lid})`)
+  await sweepReceipts({ db, ids }, { olderThanMs: 0, instanceId })
+  expect(await statusOf(id)).toBe('sent')
+})
+
 test('a stale holder writes nothing', async () => {
   const id = await sent('A')
   await expected('A', [ANA])

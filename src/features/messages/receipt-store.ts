@@ -146,7 +146,7 @@ export async function unappliedReceipts(
       on m.instance_id = e.instance_id and m.whatsapp_id = e.whatsapp_id and m.direction = 'outbound'
     where e.received_at <= now() - make_interval(secs => ${olderThanMs / 1000}::float8)
       ${instanceId ? sql`and e.instance_id = ${instanceId}` : empty}
-    order by e.received_at limit ${limit}`)
+    order by e.received_at, e.status limit ${limit}`)
 }
 
 /** Forgets receipts whose message never came, of all tenants. @returns how many went. */

@@ -6,7 +6,7 @@ import { memberKey } from '../../platform/whatsapp/jid.js'
 import type { Receipt } from '../../platform/whatsapp/whatsapp.js'
 import type { MemberReceiptItem } from './member-receipt-store.js'
 import { applyMemberReceipts } from './member-receipts.js'
-import { type ReceiptStatus, stepsTo } from './message.js'
+import { type ReceiptStatus, rank, stepsTo } from './message.js'
 import { applyReceipts, type EarlyReceipt, type ReceiptItem, takeEarlyReceipts } from './receipt-store.js'
 
 interface Owner {
@@ -48,17 +48,17 @@ export async function applyKept(
   { ids, fence }: { readonly ids: IdGenerator; readonly fence: Fence | null },
   early: readonly EarlyReceipt[],
 ): Promise<void> {
-  const whole = early.filter(({ member }) => member === '')
-  if (whole.length > 0) {
-    await applyReceipts(
-      tx,
-      fence,
-      whole.flatMap((receipt) =>
-        stepsTo(receipt.status).map((status) => ({ ...receipt, status, eventId: ids.next('evt') })),
-      ),
-    )
-  }
-  const ofMembers = early.filter(isOfMember)
+  // Those of one flush of the journal are of one moment: their order is that of the statuses.
+  const kept = early.toSorted((one, other) => rank(one.status) - rank(other.status))
+  const items = kept.flatMap((receipt) =>
+    stepsTo(isOfMember(receipt) ? 'sent' : receipt.status).map((status) => ({
+      ...receipt,
+      status,
+      eventId: ids.next('evt'),
+    })),
+  )
+  if (items.length > 0) await applyReceipts(tx, fence, items)
+  const ofMembers = kept.filter(isOfMember)
   if (ofMembers.length > 0) await applyMemberReceipts(tx, { ids, fence }, ofMembers)
 }
 

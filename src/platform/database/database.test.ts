@@ -14,12 +14,12 @@ describe('sqlState', () => {
 })
 
 describe('isDatabaseUnavailable', () => {
-  it.each(['08006', '57P01', '57P02', '57P03', '53300', '25006', 'ECONNREFUSED', 'EPIPE', 'EHOSTUNREACH'])(
-    'holds for %s',
-    (code) => {
-      expect(isDatabaseUnavailable(withCode(code))).toBe(true)
-    },
-  )
+  it.each([
+    ...['08006', '57P01', '57P02', '57P03', '53300', '25006'],
+    ...['ECONNREFUSED', 'EPIPE', 'EHOSTUNREACH', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END'],
+  ])('holds for %s', (code) => {
+    expect(isDatabaseUnavailable(withCode(code))).toBe(true)
+  })
 
   it.each(['23505', '40001', '57014', '42501', 'ERR_INVALID_ARG_TYPE'])('does not hold for %s', (code) => {
     expect(isDatabaseUnavailable(withCode(code))).toBe(false)
@@ -32,6 +32,7 @@ describe('isDatabaseUnavailable', () => {
     'timeout expired',
     'Query read timeout',
     'Client has encountered a connection error and is not queryable',
+    'Client was closed and is not queryable',
   ])('holds for what the driver says without a code: %s', (words) => {
     expect(isDatabaseUnavailable(new Error(words))).toBe(true)
   })

@@ -72,11 +72,14 @@ const UNREACHABLE = new Set([
   'ENETUNREACH',
   // The folder of a Unix socket is there, the socket is not.
   'ENOENT',
+  // A statement was given to a connection at the very moment at which it broke.
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
 ])
 
 /** What `pg` says, without a code, when a connection breaks, hangs, or cannot be had from the pool. */
 const DRIVER_WORDS =
-  /Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|connection error and is not queryable/
+  /Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|is not queryable/
 
 /** Whether the error says that the database cannot be reached (or is starting, stopping, out of connections). */
 export function isDatabaseUnavailable(error: unknown): boolean {

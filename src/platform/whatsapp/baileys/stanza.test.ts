@@ -32,6 +32,23 @@ describe('a receipt', () => {
   })
 
   it.each([
+    ['with a NUL in it', 'A\0'],
+    ['with half a surrogate pair', 'A\ud800'],
+    ['longer than any', 'A'.repeat(256)],
+  ])('of an id %s is of no message of ours, beside one that is', (_what, id) => {
+    const attrs = { from: '5522@s.whatsapp.net', t: '7' }
+    expect(read('receipt', { ...attrs, id })).toEqual({ kind: 'known' })
+    const list = { tag: 'list', attrs: {}, content: [{ tag: 'item', attrs: { id } }] }
+    const reading = read('receipt', { ...attrs, id: 'A' }, [list])
+    expect(reading).toMatchObject({ answer: { receipts: [{ whatsappIds: ['A'] }] } })
+  })
+
+  it.each(['soon', '-1', '1e99', '99999999999999'])('is of now where its time is %s', (t) => {
+    const reading = read('receipt', { id: 'A', from: '5522@s.whatsapp.net', t })
+    expect(reading).toMatchObject({ answer: { at: new Date(now), receipts: [{ at: new Date(now) }] } })
+  })
+
+  it.each([
     ['one of our own devices', { from: '5511:2@s.whatsapp.net' }],
     ['one of our own devices by its LID', { from: '99:2@lid' }],
     ['one of our own devices in a group', { from: '123@g.us', participant: '99:2@lid' }],

@@ -3,6 +3,7 @@
  * some of them away (fault S7). Pure.
  */
 import type { BinaryNode } from 'baileys'
+import { isStorable } from '../../../kernel/storable-text.js'
 import { type Counterparts, isSame, parseJid, STATUS_JID, type WhatsAppAddress, withCounterpart } from '../jid.js'
 import type { Receipt } from '../whatsapp.js'
 import { fromSeconds } from './inbound.js'
@@ -78,7 +79,7 @@ function readReceipt(node: BinaryNode, context: StanzaContext): StanzaReading {
   const { attrs } = node
   const chat = parseJid(attrs.from)
   const told = chat?.groupJid ? readGrouped(node) : []
-  const whatsappIds = told.length > 0 ? told.map(({ whatsappId }) => whatsappId) : idsOf(node)
+  const whatsappIds = (told.length > 0 ? told.map(({ whatsappId }) => whatsappId) : idsOf(node)).filter(isPossibleId)
   if (!chat || whatsappIds.length === 0) return { kind: 'known' }
   const at = atOf(node, context.now)
   const status = STATUS_OF_TYPE[attrs.type ?? '']
@@ -130,7 +131,7 @@ interface Grouped {
 /** `<participants key=id><user jid t/>…</participants>`: what came together while we were away, per message. */
 function readGrouped({ content }: BinaryNode): Grouped[] {
   return childrenOf(content, 'participants').flatMap(({ attrs, content: users }) =>
-    attrs.key ? [{ whatsappId: attrs.key, users: childrenOf(users, 'user') }] : [],
+    isPossibleId(attrs.key) ? [{ whatsappId: attrs.key, users: childrenOf(users, 'user') }] : [],
   )
 }
 
@@ -153,7 +154,16 @@ function readAck(node: BinaryNode, { now }: StanzaContext): StanzaReading {
   return { kind: 'answer', answer: { whatsappIds: [id], at: atOf(node, now), ...refused, ...stale } }
 }
 
-const atOf = ({ attrs }: BinaryNode, now: number): Date => (attrs.t ? fromSeconds(attrs.t) : new Date(now))
+const MAX_ID_LENGTH = 255
+/** What people's devices call our messages comes from them: what no message of ours can be called goes no further. */
+const isPossibleId = (id: string | undefined): id is string =>
+  id !== undefined && id !== '' && id.length <= MAX_ID_LENGTH && isStorable(id)
+
+/** WhatsApp's time in seconds; ours where it gives none that can be one. */
+function atOf({ attrs }: BinaryNode, now: number): Date {
+  const isTime = /^\d{1,10}$/.test(attrs.t ?? '')
+  return isTime ? fromSeconds(attrs.t) : new Date(now)
+}
 
 /** The outline of a stanza, without anything that could be personal. */
 function shapeOf({ attrs, content }: BinaryNode): string {
