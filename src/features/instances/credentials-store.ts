@@ -1,6 +1,6 @@
 /**
- * Credentials and raw inbound entries, sealed, and receipts. Written only under the fence: every write joins the lease with exactly this
- * epoch and token, in the same statement.
+ * Credentials and raw inbound entries, sealed, and receipts. Written only under the fence: every write joins the lease with
+ * exactly this epoch and token, in the same statement.
  */
 import sql from 'sql-template-tag'
 import type { InstanceId, TenantId } from '../../kernel/ids.js'

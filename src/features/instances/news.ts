@@ -1,5 +1,4 @@
 /** Lets a request wait for news that NOTIFY brings, without missing what comes between a look and the wait. */
-
 import { createBell } from '../../kernel/bell.js'
 import type { Clock } from '../../kernel/clock.js'
 import type { Service } from '../../kernel/service.js'

@@ -54,8 +54,8 @@ export type AcceptOutcome =
 
 /**
  * Accepts what can be accepted and says of each item what became of it, in order. Locks, in this order: lanes by chat id,
- * the activity of chats, then the tenants' event counters. Every `on conflict` names its target: a collision of WhatsApp ids fails the batch loudly
- * instead of dropping a message.
+ * the activity of chats, then the tenants' event counters. Every `on conflict` names its target: a collision of WhatsApp ids
+ * fails the batch loudly instead of dropping a message.
  */
 export async function acceptBatch(db: Queryable, items: readonly AcceptItem[]): Promise<AcceptOutcome[]> {
   const rows = await db.query<{ outcome: AcceptOutcome }>(acceptStatement(items), 'accept-messages')

@@ -1,5 +1,5 @@
 /** Taking messages back and sending them again. Locks, as everywhere: lanes by chat, then the message, then event counters. */
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import type { ChatId, InstanceId, MessageId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../../platform/database/database.js'
 import type { MessageStatus } from './message.js'
@@ -85,6 +85,11 @@ export async function cancelMessage(tx: Tx, tenantId: TenantId, messageId: Messa
     from cancelled where l.chat_id = cancelled.chat_id and l.head_seq = cancelled.chat_seq`)
 }
 
+/** A settled message waits again, and nothing of its last try counts any more. */
+const queuedAfresh: Sql = sql`
+  status = 'queued', strikes = 0, first_try_at = null, failed_at = null, left_at = null, error_code = null,
+  error_detail = null, due_at = null`
+
 /** Puts a settled message at the end of a lane, which must be locked, under the WhatsApp id that it has. */
 export async function requeueMessage(
   tx: Tx,
@@ -99,8 +104,7 @@ export async function requeueMessage(
       where l.tenant_id = ${tenantId} and l.chat_id = ${laneId}
       returning l.chat_id, l.next_seq - 1 as seq
     )
-    update message m set status = 'queued', chat_id = lane.chat_id, chat_seq = lane.seq, strikes = 0, first_try_at = null,
-      failed_at = null, left_at = null, error_code = null, error_detail = null, hold_reason = null, due_at = null
+    update message m set ${queuedAfresh}, chat_id = lane.chat_id, chat_seq = lane.seq, hold_reason = null
     from lane where m.tenant_id = ${tenantId} and m.id = ${messageId}`)
 }
 
@@ -114,8 +118,7 @@ export async function awaitFileAgain(tx: Tx, tenantId: TenantId, messageId: Mess
     ), fetching as (
       insert into job (id, tenant_id, kind, subject_id) select uuid_v7(), ${tenantId}, 'fetch-media', id from again
     )
-    update message set status = 'queued', hold_reason = 'media', chat_seq = null, strikes = 0, first_try_at = null,
-      failed_at = null, left_at = null, error_code = null, error_detail = null, due_at = null
+    update message set ${queuedAfresh}, chat_seq = null, hold_reason = 'media'
     where tenant_id = ${tenantId} and id = ${messageId} and exists (select from again)`)
   return touched === 1
 }

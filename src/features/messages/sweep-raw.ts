@@ -1,7 +1,7 @@
 /**
  * Ingests what was received but never became a message: the process died, or the ingest failed, between the raw entry and
- * its message. Applies receipts that were kept and not applied, too. Works from stanza and plaintext alone, so it needs no connection, and no lease either: storing a message
- * twice stores it once. Any gateway sweeps for all instances.
+ * its message. Applies receipts that were kept and not applied, too. Works from stanza and plaintext alone, so it needs no
+ * connection, and no lease either: storing a message twice stores it once. Any gateway sweeps for all instances.
  */
 import type { Clock } from '../../kernel/clock.js'
 import type { IdGenerator, InstanceId } from '../../kernel/ids.js'

@@ -79,7 +79,7 @@ function readReceipt(node: BinaryNode, context: StanzaContext): StanzaReading {
   const { attrs } = node
   const chat = parseJid(attrs.from)
   const told = chat?.groupJid ? readGrouped(node) : []
-  const whatsappIds = (told.length > 0 ? told.map(({ whatsappId }) => whatsappId) : idsOf(node)).filter(isPossibleId)
+  const whatsappIds = told.length > 0 ? told.map(({ whatsappId }) => whatsappId) : idsOf(node)
   if (!chat || whatsappIds.length === 0) return { kind: 'known' }
   const at = atOf(node, context.now)
   const status = STATUS_OF_TYPE[attrs.type ?? '']
@@ -138,7 +138,8 @@ function readGrouped({ content }: BinaryNode): Grouped[] {
 const childrenOf = (content: BinaryNode['content'], tag: string): BinaryNode[] =>
   Array.isArray(content) ? content.filter((child) => child.tag === tag) : []
 
-const idsOf = (node: BinaryNode): string[] => (node.attrs.id ? [node.attrs.id, ...listedIds(node)] : [])
+const idsOf = (node: BinaryNode): string[] =>
+  node.attrs.id ? [node.attrs.id, ...listedIds(node)].filter(isPossibleId) : []
 
 function listedIds({ content }: BinaryNode): string[] {
   const items = childrenOf(content, 'list').flatMap((list) => childrenOf(list.content, 'item'))
