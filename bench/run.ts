@@ -22,8 +22,12 @@ const suites: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
   p6: () => import('./suites/p06-memory.js'),
   p7: () => import('./suites/p07-inbound.js'),
   p8: () => import('./suites/p08-kill.js'),
+  p9: () => import('./suites/p09-failover.js'),
   p10: () => import('./suites/p10-cold-start.js'),
+  p11: () => import('./suites/p11-growth.js'),
   p12: () => import('./suites/p12-footprint.js'),
+  p14: () => import('./suites/p14-overload.js'),
+  replicas: () => import('./suites/replicas.js'),
 }
 
 const { values } = parseArgs({

@@ -39,8 +39,13 @@ const adapters = [
   /^src\/platform\/jobs\/(job-store|runner|cron|create-jobs|dispatch\/)/,
   /^src\/platform\/http\/(server|openapi)\b/,
   /^src\/platform\/media\/fs\b/,
+  /^src\/platform\/rabbitmq\/rabbit-client\b/,
+  /^src\/platform\/redis\/queue-connection\b/,
   /^src\/platform\/egress\/(http-client|safe-dns)\b/,
-  /^src\/platform\/leases\/(lease-store|lease-keeper|held-leases|incarnation|process-store|leader)\.ts$/,
+  /^src\/platform\/leases\/(lease-store|lease-keeper|held-leases|incarnation|process-store|leader|redis-mutex|process-count|process-count-store)\.ts$/,
+  /^src\/platform\/redis\/(ioredis|redis-dependency)\b/,
+  /^src\/platform\/counters\/(memory|redis|postgres|quota-store)/,
+  /^src\/platform\/cache\/(memory|redis)\b/,
   /^src\/platform\/observability\/(logger|metrics)\b/,
 ]
 

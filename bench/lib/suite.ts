@@ -14,7 +14,22 @@ export interface Figure {
   readonly mix: Mix
 }
 
-export type SuiteId = 'CLAIM' | 'P1' | 'P2' | 'P3' | 'P4' | 'P5' | 'P6' | 'P7' | 'P8' | 'P10' | 'P12'
+export type SuiteId =
+  | 'CLAIM'
+  | 'P1'
+  | 'P2'
+  | 'P3'
+  | 'P4'
+  | 'P5'
+  | 'P6'
+  | 'P7'
+  | 'P8'
+  | 'P9'
+  | 'P10'
+  | 'P11'
+  | 'P12'
+  | 'P14'
+  | 'REPLICAS'
 
 export interface SuiteContext {
   readonly rounds: number

@@ -38,7 +38,8 @@ export async function startOurs(
   { name = 'us', mix, command }: { readonly name?: string; readonly mix: Mix; readonly command?: readonly string[] },
 ): Promise<AcceptTarget> {
   const mirante = await launchMirante({
-    env: { DATABASE_URL: databaseUrl, LOG_LEVEL: 'error' },
+    // Nothing is sent here, so all that is accepted waits.
+    env: { DATABASE_URL: databaseUrl, LOG_LEVEL: 'error', MAX_WAITING_PER_INSTANCE: '100000000' },
     flags: ['--roles=web'],
     ...(command ? { command } : {}),
   })

@@ -9,12 +9,16 @@ import { guardProcess } from './process-guard.js'
 import type { RunningRoles, RunRoles } from './runner.js'
 import { startFailure } from './start-failure.js'
 
-/** Longer than this a stop is broken, and the process ends without it. Less than the supervisor's own patience. */
+/**
+ * After the wait for balancers. Longer than this a stop is broken, and the process ends without it. Less than the supervisor's
+ * own patience.
+ */
 const STOP_LIMIT_MS = 19_000
 
 export function runChild(run: RunRoles): void {
   guardProcess()
   let running: Promise<RunningRoles> | undefined
+  let stopLimitMs = STOP_LIMIT_MS
   const stopping = new AbortController()
 
   // No state is saved: leases, journal and fence make this as safe as any crash, and the sockets close with the process.
@@ -32,6 +36,7 @@ export function runChild(run: RunRoles): void {
 
   async function start(message: Start): Promise<void> {
     running = run(message, stopping.signal)
+    stopLimitMs = message.config.drainWaitMs + STOP_LIMIT_MS
     try {
       const { url } = await running
       tell(url === undefined ? { type: 'ready' } : { type: 'ready', url })
@@ -47,7 +52,7 @@ export function runChild(run: RunRoles): void {
       () => EXIT.done,
       () => EXIT.failed,
     )
-    process.exit(await Promise.race([stopped, delay(STOP_LIMIT_MS, EXIT.failed, { ref: false })]))
+    process.exit(await Promise.race([stopped, delay(stopLimitMs, EXIT.failed, { ref: false })]))
   }
 }
 

@@ -12,16 +12,21 @@ import { createChatErrands } from '../features/messages/chat-errands.js'
 import { createIngest } from '../features/messages/ingest-message.js'
 import { createLinkPreviews } from '../features/messages/link-preview.js'
 import { createMediaDownloads } from '../features/messages/media-downloads.js'
-import { createOutboundListener } from '../features/messages/outbound-listener.js'
 import { createOutboundMedia } from '../features/messages/outbound-media.js'
 import { createSender } from '../features/messages/sender.js'
 import { createRawSweep } from '../features/messages/sweep-raw.js'
 import type { Service } from '../kernel/service.js'
 import { createLeaseKeeper } from '../platform/leases/lease-keeper.js'
+import { createRedisMutex } from '../platform/leases/redis-mutex.js'
 import type { Base } from './compose-base.js'
 import type { Config } from './config.js'
 
-export function composeGateway(config: Config, base: Base): Service[] {
+export interface Gateway {
+  readonly services: Service[]
+  count(): { readonly held: number; readonly open: number; readonly capacity: number }
+}
+
+export function composeGateway(config: Config, base: Base): Gateway {
   const { db, clock, random, ids, logger, dataKeys, provider, overrides, leases } = base
   const crashPoint = overrides.crashPoint && { crashPoint: overrides.crashPoint }
   const media = createOutboundMedia({ db, storage: base.mediaStorage, dataKeys })
@@ -38,6 +43,7 @@ export function composeGateway(config: Config, base: Base): Service[] {
   const blocks = createBlockKeeper({ db, ids, clock, random, logger })
   const sweep = createRawSweep({ db, ids, dataKeys, ingest, provider, clock, random, logger })
   const journals = createJournalWriter({ db, clock, dataKeys, ...crashPoint })
+  const hint = base.redis && createRedisMutex({ redis: base.redis, terms: leases.terms, clock })
   const supervisor = createSupervisor({
     db,
     replica: config.replicaName,
@@ -46,7 +52,7 @@ export function composeGateway(config: Config, base: Base): Service[] {
     ids,
     logger,
     leases,
-    createKeeper: createLeaseKeeper,
+    createKeeper: (options) => createLeaseKeeper({ ...options, ...leases, ...(hint && { hint }) }),
     dataKeys,
     journals: overrides.journals?.(journals) ?? journals,
     providers: new Map([[provider.name, provider]]),
@@ -63,9 +69,15 @@ export function composeGateway(config: Config, base: Base): Service[] {
     ],
     findSent: media.findSent,
     times: defaultSessionTimes,
-    reconnectPolicy: defaultReconnectPolicy,
+    reconnectPolicy: overrides.reconnectPolicy ?? defaultReconnectPolicy,
     onDeleted: abandonMessages,
+    capacity: config.gatewayCapacity,
+    siblings: base.role === 'gateway' ? config.gateways : 1,
     rehydration: { staggerMs: config.rehydrateStaggerMs },
   })
-  return [sweep, createOutboundListener({ db, sender }), supervisor]
+  base.bells.onRing(sender.wake, sender.wakeAll)
+  return {
+    services: [sweep, base.bells, supervisor],
+    count: () => ({ ...supervisor.count(), capacity: config.gatewayCapacity }),
+  }
 }

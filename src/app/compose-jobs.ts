@@ -7,6 +7,7 @@ import { purgeRaw } from '../features/messages/ingest-store.js'
 import { purgeMemberReceipts } from '../features/messages/member-receipt-store.js'
 import { purgeEarlyReceipts } from '../features/messages/receipt-store.js'
 import { createSearchIndex } from '../features/messages/search-index.js'
+import { forgetPlacement } from '../features/ops/lease-history-store.js'
 import { createDeliverWebhook } from '../features/webhooks/deliver-webhook.js'
 import { createDeliveryGate } from '../features/webhooks/delivery-gate.js'
 import { createFanOut } from '../features/webhooks/fan-out.js'
@@ -30,12 +31,12 @@ export function composeWorker(base: Base): Service[] {
   jobs.work('release-deliveries', createReleaseDeliveries({ db, jobs, clock }))
   jobs.work('replay-deliveries', createReplayDeliveries({ db, jobs, ids }))
   const { mediaStorage: storage, mediaEgress, maxMediaBytes: maxBytes } = base
-  jobs.work('fetch-media', createFetchMedia({ db, ids, egress: mediaEgress, storage, logger, maxBytes }))
+  jobs.work('fetch-media', createFetchMedia({ db, ids, egress: mediaEgress, storage, clock, logger, maxBytes }))
   const closing = async () => void (await Promise.all([egress.close(), mediaEgress.close()]))
   return [{ start: async () => {}, stop: closing }, jobs.runner, createSearchIndex({ db, clock, random, logger })]
 }
 
-export function composeScheduler({ db, clock, jobs, leadership }: Base): Service[] {
+export function composeScheduler({ db, clock, jobs, leadership, relays }: Base): Service[] {
   jobs.cron('forget-idempotency-keys', '*/10 * * * *', async () => void (await deleteExpiredKeys(db)))
   jobs.cron('forget-raw-entries', '17 * * * *', async () => void (await purgeRaw(db, RAW_RETENTION_DAYS)))
   jobs.cron('forget-tombstones', '47 3 * * *', async () => void (await deleteOldTombstones(db)))
@@ -45,9 +46,10 @@ export function composeScheduler({ db, clock, jobs, leadership }: Base): Service
   })
   jobs.cron('forget-commands', '37 * * * *', async () => void (await deleteOldCommands(db)))
   jobs.cron('forget-events', '7 4 * * *', async () => void (await forgetEvents(db, EVENT_RETENTION_DAYS)))
+  jobs.cron('forget-placement', '13 4 * * *', () => forgetPlacement(db, EVENT_RETENTION_DAYS))
   jobs.cron('release-deliveries', '* * * * *', createReleaseSweep({ db, jobs }))
   jobs.cron('forget-deliveries', '57 * * * *', async (signal) => {
     await forgetDeliveries(db, clock.now(), signal)
   })
-  return [leadership, jobs.scheduler]
+  return [leadership, ...relays, jobs.scheduler]
 }

@@ -24,6 +24,7 @@ import { createMessageQueue } from '../features/messages/queue-message.js'
 import { clusterRoutes } from '../features/ops/cluster-routes.js'
 import { deadLetterRoutes } from '../features/ops/dead-letter-routes.js'
 import { healthRoutes } from '../features/ops/health-routes.js'
+import { placementRoutes } from '../features/ops/placement-routes.js'
 import { traceRoutes } from '../features/ops/trace-routes.js'
 import { apiKeyRoutes } from '../features/tenants/api-key-routes.js'
 import { createKeyVerifier } from '../features/tenants/key-verifier.js'
@@ -32,12 +33,23 @@ import { replayRoutes } from '../features/webhooks/replay-routes.js'
 import { webhookOperations } from '../features/webhooks/webhook-document.js'
 import { webhookRoutes } from '../features/webhooks/webhook-routes.js'
 import type { Service } from '../kernel/service.js'
+import { createCache } from '../platform/cache/cache.js'
+import { createMemoryCache } from '../platform/cache/memory.js'
+import { createRedisCache } from '../platform/cache/redis.js'
+import { createFallbackRateLimiter } from '../platform/counters/fallback-rate-limit.js'
+import { createMemoryRateLimiter } from '../platform/counters/memory-rate-limit.js'
+import { createRedisRateLimiter } from '../platform/counters/redis-rate-limit.js'
+import { readerOf } from '../platform/database/reader.js'
+import type { RateLimitOptions } from '../platform/http/rate-limit.js'
 import { createHttpServer, type HttpServer } from '../platform/http/server.js'
+import { createProcessCount } from '../platform/leases/process-count.js'
 import type { Base } from './compose-base.js'
 import type { Config } from './config.js'
 
 export function composeWeb(config: Config, base: Base): { readonly server: HttpServer; readonly services: Service[] } {
-  const { db, clock, random, ids, logger, jobs, egress, dataKeys, show, life, overrides, version } = base
+  const { db, replica, clock, random, ids, logger, redis, jobs, egress, dataKeys, show, life, overrides, version } =
+    base
+  const reader = replica?.reader ?? readerOf(db)
   const keys = createKeyVerifier({ db, clock, logger })
   const live = createLiveEvents({ db, show, clock, random, logger })
   const news = createNews({ db, clock })
@@ -48,6 +60,7 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
     clock,
     addressBook: base.addressBook,
     newWhatsappId: base.provider.newWhatsappId,
+    maxBacklog: config.maxBacklog,
     ...(overrides.maxAcceptBatch && { maxBatch: overrides.maxAcceptBatch }),
     ...(overrides.crashPoint && { crashPoint: overrides.crashPoint }),
   })
@@ -56,6 +69,8 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
     version,
     host: config.host,
     port: config.port,
+    drainWaitMs: config.drainWaitMs,
+    clock,
     authenticate: keys.authenticate,
     idempotency: {
       db,
@@ -65,10 +80,14 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
       },
     },
     webhooks: webhookOperations,
+    rateLimit: composeRateLimit(config, base),
+    ...(replica && { onChange: replica.noteChange }),
     modules: [
       healthRoutes({
         db,
         clock,
+        cache: createCache({ place: redis ? createRedisCache({ redis }) : createMemoryCache({ clock }), clock }),
+        dependencies: base.dependencyChecks,
         authenticate: keys.authenticate,
         isStarted: () => life.started,
         isDraining: () => life.draining,
@@ -78,17 +97,18 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
       instanceRoutes({ db, dataKeys, news, change, maxAttempts: defaultReconnectPolicy.maxAttempts }),
       blockRoutes({ db, ids, news }),
       pairingRoutes({ db, ids, news, dataKeys }),
-      mediaRoutes({ db, ids, storage: base.mediaStorage, maxBytes: base.maxMediaBytes }),
+      mediaRoutes({ db, ids, clock, storage: base.mediaStorage, maxBytes: base.maxMediaBytes }),
       messageRoutes({ db, queue, news }),
-      messageListRoutes({ db }),
+      messageListRoutes({ reader }),
       messageChangeRoutes({ db, queue }),
       cancelResendRoutes({ change: createCancelResend({ db, ids }) }),
-      traceRoutes({ db }),
+      traceRoutes({ reader }),
       groupRoutes({ db, ids, news }),
-      chatListRoutes({ db }),
+      chatListRoutes({ reader }),
       chatActionRoutes({ db, ids, news }),
       contactRoutes({
         db,
+        reader,
         ids,
         checkNumbers: createCheckNumbers({
           db,
@@ -98,11 +118,12 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
       }),
       webhookRoutes({ db, jobs, egress, dataKeys, clock, ids }),
       replayRoutes({ db, jobs, clock, ids }),
-      deliveryRoutes({ db }),
+      deliveryRoutes({ db, reader }),
       eventRoutes({ db, show, live }),
       apiKeyRoutes({ db, ids, clock }),
       deadLetterRoutes({ jobs }),
-      clusterRoutes({ db }),
+      placementRoutes({ db, ids, logger }),
+      clusterRoutes({ db, dependencies: base.dependencyChecks }),
     ],
   })
   const started: Service = {
@@ -112,4 +133,17 @@ export function composeWeb(config: Config, base: Base): { readonly server: HttpS
     async stop() {},
   }
   return { server, services: [keys, live, news, server, started] }
+}
+
+/** Undefined where nothing is limited: then requests do not pay for it. */
+function composeRateLimit({ rateLimitPerMinute: perMinute }: Config, base: Base): RateLimitOptions | undefined {
+  if (perMinute === 0) return undefined
+  const { db, clock, redis, role } = base
+  const limiter = createFallbackRateLimiter({
+    shared: redis && createRedisRateLimiter({ redis }),
+    own: createMemoryRateLimiter({ clock }),
+    processes: createProcessCount({ db, role, clock }),
+    clock,
+  })
+  return { limiter, perMinute, clock }
 }

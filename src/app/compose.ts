@@ -5,6 +5,8 @@
  * a role are loaded when a process has it: a gateway carries no HTTP server, and the web role no WhatsApp library.
  */
 import { type Service, serviceGroup } from '../kernel/service.js'
+import { codeVersion } from '../platform/database/migrate.js'
+import { createProcessReporter } from '../platform/leases/process-report.js'
 import { composeBase } from './compose-base.js'
 import type { ComposeOptions } from './compose-options.js'
 import type { Config } from './config.js'
@@ -25,21 +27,34 @@ export async function compose(config: Config, options: ComposeOptions): Promise<
     has('web') ? import('./compose-web.js') : undefined,
   ])
   const http = web?.composeWeb(config, base)
+  const numbers = gateway?.composeGateway(config, base)
+  const reporter = createProcessReporter({
+    ...{ db: base.db, incarnation: base.incarnation.id, terms: base.leases.terms, builtFor: codeVersion },
+    gateway: numbers?.count,
+    isDraining: () => base.life.draining,
+    dependencies: base.dependencyChecks.known,
+    ...{ clock: base.clock, random: base.random, logger: base.logger },
+  })
   const service = serviceGroup([
     base.database,
+    ...(base.redis ? [base.redis] : []),
     base.incarnation,
+    reporter,
+    base.brokers,
     base.addressBook,
     ...(has('scheduler') ? (jobs?.composeScheduler(base) ?? []) : []),
     ...(has('worker') ? (jobs?.composeWorker(base) ?? []) : []),
-    ...(gateway?.composeGateway(config, base) ?? []),
+    ...(numbers?.services ?? []),
     ...(http?.services ?? []),
   ])
   return {
     service: {
       start: () => service.start(),
-      stop() {
+      async stop() {
         base.life.draining = true
-        return service.stop()
+        // So that the other gateways take what this one is about to release at once, instead of leaving it to this one's share.
+        await reporter.report()
+        await service.stop()
       },
     },
     ...(http && { http: addressOf(http.server) }),

@@ -6,6 +6,10 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
+import { errorText } from '../kernel/logger.js'
+import { databaseHosts, problemOfDatabaseUrl } from '../platform/database/database-url.js'
+import { parseStorageUrl, type StoragePlace } from '../platform/media/storage-url.js'
+import { parseRedisUrl } from '../platform/redis/redis-url.js'
 
 export interface Variable<Value = unknown> {
   readonly name: string
@@ -47,6 +51,16 @@ function url(protocols: readonly string[]) {
   )
 }
 
+const databaseUrl = z.string().superRefine((value, context) => {
+  const message = problemOfDatabaseUrl(value)
+  if (message) context.addIssue({ code: 'custom', message })
+})
+
+const oneDatabaseUrl = databaseUrl.refine(
+  (value) => problemOfDatabaseUrl(value) !== undefined || databaseHosts(value).length === 1,
+  'must name one host',
+)
+
 const path = z.string().transform((value) => (isAbsolute(value) ? value : resolve(value)))
 
 const encryptionKey = z.string().transform((value, context): Buffer => {
@@ -56,13 +70,32 @@ const encryptionKey = z.string().transform((value, context): Buffer => {
   return z.NEVER
 })
 
-/** `file:` is the directory in the data directory, `file:///srv/media` another one. */
-const storageUrl = z.string().transform((value, context): string | undefined => {
-  if (/^file:(\/\/)?$/.test(value)) return undefined
-  if (/^file:\/\/\/./.test(value) && URL.canParse(value)) return decodeURIComponent(new URL(value).pathname)
-  context.addIssue({ code: 'custom', message: 'must be `file:`, or file:/// and the path of a directory' })
+const storageUrl = z.string().transform((value, context): StoragePlace => {
+  const found = parseStorageUrl(value)
+  if ('kind' in found) return found
+  context.addIssue({ code: 'custom', message: found.problem })
   return z.NEVER
 })
+
+const redisUrl = z.string().superRefine((value, context) => {
+  try {
+    parseRedisUrl(value)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: errorText(error) })
+  }
+})
+
+const amqpUrl = url(['amqp:', 'amqps:'])
+
+const queueUrl = z
+  .string()
+  .refine((value) => /^(amqps?|rediss?(\+(sentinel|cluster))?):\/\//.test(value), 'must begin with amqp:// or redis://')
+  .pipe(z.string().superRefine(checkQueueUrl))
+
+function checkQueueUrl(value: string, context: z.RefinementCtx): void {
+  const { error } = (value.startsWith('amqp') ? amqpUrl : redisUrl).safeParse(value)
+  if (error) context.addIssue({ code: 'custom', message: error.issues[0]?.message ?? 'is not usable' })
+}
 
 const cidrList = z.string().transform((value, context): readonly string[] => {
   const ranges = value.split(',').map((range) => range.trim())
@@ -98,14 +131,52 @@ export const variables = {
     about: 'The port on which the HTTP API listens; 0 takes a free one.',
     example: '3000',
   },
+  drainWaitMs: {
+    name: 'DRAIN_WAIT_MS',
+    schema: integer(0, 60_000),
+    default: () => '0',
+    unit: 'milliseconds',
+    about:
+      'How long a replica that was told to stop goes on answering, with 503 at /readyz, so that a balancer sends its requests elsewhere; 0 without a balancer.',
+    example: '5000',
+  },
   databaseUrl: {
     name: 'DATABASE_URL',
-    schema: url(['postgres:', 'postgresql:']),
+    schema: databaseUrl,
     whenAbsent: 'Mirante runs its own PostgreSQL in the data directory',
     unit: 'URL',
     about:
-      'The PostgreSQL server (15 or newer) that holds everything; its user may create roles or be a member of ours.',
+      'The PostgreSQL server (15 or newer) that holds everything; its user may create roles or be a member of ours. Several hosts (`one:5432,two:5432`) are a primary and its standbys: Mirante follows the primary.',
     example: 'postgres://mirante:secret@db.example:5432/mirante',
+    secret: true,
+  },
+  databaseReplicaUrl: {
+    name: 'DATABASE_REPLICA_URL',
+    schema: oneDatabaseUrl,
+    whenAbsent: 'everything is read from the primary',
+    unit: 'URL',
+    about:
+      'A standby of the server in DATABASE_URL that answers lists and searches while it keeps up; where it does not, the primary answers.',
+    example: 'postgres://mirante:secret@standby.example:5432/mirante',
+    secret: true,
+  },
+  databaseReplicaMaxLagMs: {
+    name: 'DATABASE_REPLICA_MAX_LAG_MS',
+    schema: integer(0, 3_600_000),
+    default: () => '2000',
+    unit: 'milliseconds',
+    about:
+      'How old an answer from DATABASE_REPLICA_URL may be; a tenant sees at once what it has changed through the same process.',
+    example: '500',
+  },
+  redisUrl: {
+    name: 'REDIS_URL',
+    schema: redisUrl,
+    whenAbsent: 'PostgreSQL and the memory of each process do what Redis would',
+    unit: 'URL',
+    about:
+      'A Redis that replicas share, for lease hints, limits and caches; nothing is lost without it. Sentinels and clusters: redis+sentinel://h1,h2,h3/<master>, redis+cluster://h1,h2 (docs/redis.md).',
+    example: 'redis://:secret@cache.example:6379/0',
     secret: true,
   },
   dataDirectory: {
@@ -116,14 +187,32 @@ export const variables = {
     about: 'The one data directory: the embedded PostgreSQL, the generated encryption key and the media live in it.',
     example: '/var/lib/mirante',
   },
-  mediaDirectory: {
+  storage: {
     name: 'STORAGE_URL',
     schema: storageUrl,
     default: () => 'file:',
     unit: 'URL',
     about:
-      'Where the files of messages lie: `file:` is `media` in the data directory, `file:///path` another directory; several replicas need one that they share.',
-    example: 'file:///srv/mirante-media',
+      'Where the files of messages lie: `file:` is `media` in the data directory, `file:///path` another directory, `s3://bucket/prefix?region=…&endpoint=…` a bucket (docs/storage.md); several replicas need one that they share.',
+    example: 's3://media/mirante?region=sa-east-1',
+  },
+  s3AccessKeyId: {
+    name: 'S3_ACCESS_KEY_ID',
+    schema: z.string().regex(/^\S{1,200}$/, 'must be text without spaces'),
+    whenAbsent: 'none; STORAGE_URL=s3://… needs one',
+    unit: 'text',
+    about: 'Who reads and writes the bucket of STORAGE_URL.',
+    example: 'mirante',
+    secret: true,
+  },
+  s3SecretAccessKey: {
+    name: 'S3_SECRET_ACCESS_KEY',
+    schema: text,
+    whenAbsent: 'none; STORAGE_URL=s3://… needs one',
+    unit: 'text',
+    about: 'The secret that belongs to S3_ACCESS_KEY_ID.',
+    example: '"$(cat s3-secret)"',
+    secret: true,
   },
   mediaMaxMb: {
     name: 'MEDIA_MAX_MB',
@@ -133,6 +222,24 @@ export const variables = {
     about:
       'The largest file that is taken, either way; WhatsApp takes documents of up to 2048, and less of other types.',
     example: '512',
+  },
+  rateLimitPerMinute: {
+    name: 'RATE_LIMIT_PER_MINUTE',
+    schema: integer(0, 10_000_000),
+    default: () => '0',
+    unit: 'requests per minute',
+    about:
+      'How often one tenant may ask the API, with all its keys together; more is answered 429. 0: no limit. Without REDIS_URL each replica allows its equal part.',
+    example: '6000',
+  },
+  maxBacklog: {
+    name: 'MAX_WAITING_PER_INSTANCE',
+    schema: integer(1, 100_000_000),
+    default: () => '10000',
+    unit: 'messages',
+    about:
+      'So many accepted messages of one instance may wait to be sent, about; beyond it a send is answered with 429 and Retry-After.',
+    example: '100000',
   },
   logLevel: {
     name: 'LOG_LEVEL',
@@ -172,6 +279,26 @@ export const variables = {
     example: '"$(openssl rand -hex 32)"',
     secret: true,
   },
+  queueUrl: {
+    name: 'QUEUE_URL',
+    schema: queueUrl,
+    whenAbsent: 'PostgreSQL NOTIFY carries them',
+    unit: 'URL',
+    about:
+      'What carries wake-ups between processes: RabbitMQ (amqp://, amqps://) or BullMQ in a Redis (as in REDIS_URL); the work itself is in PostgreSQL either way, see docs/brokers.md.',
+    example: 'amqp://mirante:secret@rabbit.example:5672/mirante',
+    secret: true,
+  },
+  eventsAmqpUrl: {
+    name: 'EVENTS_AMQP_URL',
+    schema: amqpUrl,
+    whenAbsent: 'events go to webhooks and streams only',
+    unit: 'URL',
+    about:
+      'A RabbitMQ to which all events are published as well, in an exchange for each tenant, for who consumes them there: see docs/brokers.md.',
+    example: 'amqp://mirante:secret@rabbit.example:5672/events',
+    secret: true,
+  },
   replicaName: {
     name: 'REPLICA_NAME',
     schema: z.string().regex(/^[\w.-]{1,100}$/, 'must have 1 to 100 letters, digits, dots, dashes or underscores'),
@@ -188,6 +315,15 @@ export const variables = {
     unit: 'processes',
     about: 'How many gateway processes share the numbers of this replica; one per core is the useful most.',
     example: '2',
+  },
+  gatewayCapacity: {
+    name: 'GATEWAY_CAPACITY',
+    schema: integer(1, 100_000),
+    default: () => '200',
+    unit: 'numbers',
+    about:
+      'How many numbers each gateway process holds at most; gateways with room share all numbers evenly, whatever it is.',
+    example: '500',
   },
   leaseTtlMs: {
     name: 'LEASE_TTL_MS',

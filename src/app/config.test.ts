@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { ConfigError, environmentWith, readClientConfig, readConfig, wantsColour } from './config.js'
+import { ConfigError, environmentWith, inspectConfig, readClientConfig, readConfig, wantsColour } from './config.js'
 import { clientVariables, variables } from './config-variables.js'
 
 const directories: string[] = []
@@ -68,6 +68,20 @@ test('an empty variable counts as absent', () => {
   expect(readConfig({}, { PORT: '', DATABASE_URL: '' })).toMatchObject({ port: 3000 })
 })
 
+test('several hosts are one database, and a read replica is one host of an own server', () => {
+  const hosts = 'postgres://a:5432,b:5432/d?target_session_attrs=read-write'
+  expect(readConfig({}, { DATABASE_URL: hosts }).databaseUrl).toBe(hosts)
+  const told = (environment: Record<string, string>) =>
+    problemsOf(environment).problems.map(({ variable, problem }) => `${variable} ${problem}`)
+  expect(told({ DATABASE_URL: 'postgres://a,a/d' })).toEqual(['DATABASE_URL names a:5432 twice'])
+  expect(told({ DATABASE_REPLICA_URL: 'postgres://r/d' })).toEqual([
+    expect.stringMatching(/^DATABASE_URL must be set when DATABASE_REPLICA_URL is set/),
+  ])
+  expect(told({ DATABASE_URL: hosts, DATABASE_REPLICA_URL: hosts })).toEqual([
+    'DATABASE_REPLICA_URL must name one host',
+  ])
+})
+
 test('a flag wins over the environment', () => {
   expect(readConfig({ PORT: '4000' }, { PORT: '5000' }).port).toBe(4000)
 })
@@ -75,13 +89,24 @@ test('a flag wins over the environment', () => {
 test.each(Object.values(variables).filter((variable) => 'secret' in variable))(
   '$name may come from a file',
   ({ name }) => {
+    const databases = { DATABASE_URL: 'postgres://h/d', DATABASE_REPLICA_URL: 'postgres://r/d' }
     const values: Record<string, string> = {
-      DATABASE_URL: 'postgres://h/d',
+      ...databases,
+      REDIS_URL: 'redis://:secret@h/1',
+      QUEUE_URL: 'amqp://user:secret@h/v',
+      EVENTS_AMQP_URL: 'amqps://user:secret@h',
       ENCRYPTION_KEY: '00'.repeat(32),
       BOOTSTRAP_API_KEY: 'k'.repeat(32),
+      S3_ACCESS_KEY_ID: 'id',
+      S3_SECRET_ACCESS_KEY: 'secret',
     }
     const value = values[name] ?? ''
-    expect(readConfig({}, { [`${name}_FILE`]: fileWith(`${value}\n`) })).toEqual(readConfig({}, { [name]: value }))
+    const others = {
+      ...(name.startsWith('S3_') && { ...values, STORAGE_URL: 's3://files', [name]: undefined }),
+      ...(name === 'DATABASE_REPLICA_URL' && { DATABASE_URL: databases.DATABASE_URL }),
+    }
+    const inFile = { ...others, [`${name}_FILE`]: fileWith(`${value}\n`) }
+    expect(readConfig({}, inFile)).toEqual(readConfig({}, { ...others, [name]: value }))
   },
 )
 
@@ -111,6 +136,15 @@ test("a simulator's address needs its root key, and its root key an address", ()
   expect(problemsOf({ WHATSAPP_ROOT_KEY: '00'.repeat(32) }).problems[0]?.variable).toBe('WHATSAPP_WEB_URL')
 })
 
+test('a bucket needs who may use it, and who may use it needs a bucket', () => {
+  const bucket = { STORAGE_URL: 's3://files?region=sa-east-1' }
+  const keys = { S3_ACCESS_KEY_ID: 'id', S3_SECRET_ACCESS_KEY: 'secret' }
+  expect(problemsOf(bucket).problems.map(({ variable }) => variable)).toEqual(Object.keys(keys))
+  expect(problemsOf(keys).problems.map(({ variable }) => variable)).toEqual(Object.keys(keys))
+  expect(readConfig({}, { ...bucket, ...keys }).storage).toMatchObject({ kind: 's3', bucket: 'files' })
+  expect(problemsOf({ STORAGE_URL: 's3://id:secret@files', ...keys }).problems[0]?.problem).toContain('no secret')
+})
+
 test("a Mirante that stands apart inherits nothing of this one's configuration", () => {
   const environment = environmentWith({ PORT: '1' }, { PATH: '/bin', DATABASE_URL: 'x', ENCRYPTION_KEY_FILE: 'y' })
   expect(environment).toEqual({ PATH: '/bin', PORT: '1' })
@@ -135,4 +169,14 @@ test('every variable is documented', () => {
     expect(about, name).toMatch(/^[A-Z].*\.$/)
     expect(example && unit, name).toBeTruthy()
   }
+})
+
+test.each([
+  ['amqp://user:secret@h:5672/v', undefined],
+  ['redis+sentinel://h1,h2/master', undefined],
+  ['kafka://h', 'QUEUE_URL must begin with amqp:// or redis://'],
+  ['redis+sentinel://h1,h2', 'QUEUE_URL must name the master after the sentinels: redis+sentinel://h1,h2,h3/<master>'],
+])('QUEUE_URL=%s', (queueUrl, problem) => {
+  const { problems } = inspectConfig({}, { QUEUE_URL: queueUrl })
+  expect(problems.map(({ variable, problem: found }) => `${variable} ${found}`)).toEqual(problem ? [problem] : [])
 })

@@ -91,7 +91,18 @@ export function inspectConfig(flags: Flags = {}, environment: Environment = proc
 export const inspectClientConfig = (flags: Flags = {}, environment: Environment = process.env): readonly Setting[] =>
   readAll(clientVariables, flags, environment).settings
 
-function problemsBetween({
+function problemsBetween(config: Partial<OperatorConfig>): ConfigProblem[] {
+  return [...simulatorProblems(config), ...storageProblems(config), ...replicaProblems(config)]
+}
+
+function replicaProblems({ databaseUrl, databaseReplicaUrl }: Partial<OperatorConfig>): ConfigProblem[] {
+  if (!databaseReplicaUrl || databaseUrl) return []
+  return [
+    problemOf(variables.databaseUrl, 'must be set when DATABASE_REPLICA_URL is set: the embedded one has no standby'),
+  ]
+}
+
+function simulatorProblems({
   whatsappWebUrl,
   whatsappRootKey,
   whatsappCaFile,
@@ -101,6 +112,18 @@ function problemsBetween({
   }
   if (whatsappWebUrl || !(whatsappRootKey || whatsappCaFile)) return []
   return [problemOf(variables.whatsappWebUrl, 'must be set for WHATSAPP_ROOT_KEY or WHATSAPP_CA_FILE to mean anything')]
+}
+
+function storageProblems(config: Partial<OperatorConfig>): ConfigProblem[] {
+  // It is wrong by itself, and says so.
+  if (!config.storage) return []
+  const keys = ['s3AccessKeyId', 's3SecretAccessKey'] as const
+  if (config.storage.kind === 's3') {
+    const missing = keys.filter((name) => !config[name])
+    return missing.map((name) => problemOf(variables[name], 'must be set when STORAGE_URL is a bucket'))
+  }
+  const given = keys.filter((name) => config[name])
+  return given.map((name) => problemOf(variables[name], 'means nothing as long as STORAGE_URL is no bucket (s3://…)'))
 }
 
 /** Reads what the commands that talk to a running Mirante need. Throws ConfigError. */

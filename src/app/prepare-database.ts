@@ -9,6 +9,8 @@ import { errorText, type Logger } from '../kernel/logger.js'
 import type { Random } from '../kernel/random.js'
 import { isDatabaseUnavailable } from '../platform/database/database.js'
 import { migrate } from '../platform/database/migrate.js'
+import { refuseMovedDatabase } from '../platform/database/move-mark.js'
+import { poolerRefusal, refusePooler } from '../platform/database/pooler.js'
 import { createPostgres } from '../platform/database/postgres.js'
 import type { Config } from './config.js'
 
@@ -35,7 +37,8 @@ export async function prepareDatabase(options: PrepareOptions): Promise<Prepared
   for (let attempt = 0; ; attempt++) {
     try {
       return await prepareOnce(options)
-    } catch (error) {
+    } catch (caught) {
+      const error = poolerRefusal(caught)
       if (!isDatabaseUnavailable(error)) throw error
       logger.warn('INFO', 'the database does not answer yet, waiting for it', { error: errorText(error), attempt })
       await clock.sleep(backoffMs(attempt, WAIT, random), signal)
@@ -45,9 +48,17 @@ export async function prepareDatabase(options: PrepareOptions): Promise<Prepared
 
 async function prepareOnce({ config, logger }: PrepareOptions): Promise<Prepared> {
   const url = config.databaseUrl
-  await migrate(url, { onProgress: (migration) => logger.info('INFO', 'migrating', { migration }) })
+  const { newer } = await migrate(url, { onProgress: (migration) => logger.info('INFO', 'migrating', { migration }) })
+  if (newer.length > 0) {
+    logger.warn('INFO', 'the database belongs to a newer version that this one works with', {
+      migration: newer.join(),
+      detail: 'finish the update: restart this replica with the newer version',
+    })
+  }
   const db = createPostgres({ url, max: 1, applicationName: 'mirante start', onError: () => {} })
   try {
+    await refusePooler(db)
+    await refuseMovedDatabase(db)
     const kek = kekOf(config.encryptionKey)
     await createDataKeys({ db, kek }).verify()
     const newApiKey = await ensureFirstKey({ db, ids: createIdGenerator(), bootstrapKey: config.bootstrapApiKey })

@@ -44,7 +44,7 @@ export interface Supervisor {
   kill(): void
 }
 
-/** Sends under way get 10 s of it; what is left of the 25 s belongs to PostgreSQL. */
+/** After the wait for balancers. Sends under way get 10 s of it; what is left of the 25 s belongs to PostgreSQL. */
 const STOP_GRACE_MS = 20_000
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
@@ -84,7 +84,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   async function stop(): Promise<void> {
     stopping.abort(new Error('stopped during the start'))
-    const runnersStopped = Promise.all(launched.map(({ runner }) => runner.stop(STOP_GRACE_MS)))
+    const runnersStopped = Promise.all(launched.map(({ runner }) => runner.stop(config.drainWaitMs + STOP_GRACE_MS)))
     // A start that is under way may still be making the database: what it opened is closed below, not left behind.
     await starting?.catch(() => undefined)
     await runnersStopped

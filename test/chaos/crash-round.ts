@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../../src/kernel/random.js'
+import { compare } from '../support/compare-texts.js'
 import { eventually } from '../support/eventually.js'
 import { postUntilAccepted } from '../support/patient-client.js'
 import { ACCOUNT, type Arming, type CrashWorld, type Friend } from './crash-world.js'
@@ -272,24 +273,6 @@ async function storedSince({ mirante }: CrashWorld, newestBefore: string): Promi
     cursor = body.nextCursor ? `&cursor=${body.nextCursor}` : ''
   } while (cursor)
   return byPhone
-}
-
-/** Both without repetition of its own; `surplus` counts what came twice or was never written. */
-export function compare(written: readonly string[], arrived: readonly string[]) {
-  const place = new Map(written.map((text, index) => [text, index]))
-  const seen = new Set<string>()
-  let [surplus, reordered, furthest] = [0, 0, -1]
-  for (const text of arrived) {
-    const index = place.get(text)
-    if (index === undefined || seen.has(text)) {
-      surplus += 1
-      continue
-    }
-    seen.add(text)
-    if (index < furthest) reordered += 1
-    furthest = Math.max(furthest, index)
-  }
-  return { lost: written.filter((text) => !seen.has(text)).length, surplus, reordered }
 }
 
 function sum<Item>(items: readonly Item[], of: (item: Item) => number): number {

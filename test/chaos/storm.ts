@@ -28,6 +28,8 @@ export interface StormOptions {
   /** What is killed, in this order; the moments between are random. */
   readonly kills: readonly KillTarget[]
   readonly pauseMs: { readonly min: number; readonly max: number }
+  /** What else happens during the load, after the kills. */
+  readonly disturb?: (simulator: SimulatorProcess) => Promise<void>
   readonly mirante?: MiranteOptions
   /** How long to wait for everything to be settled. Default: four minutes. */
   readonly settleWithinMs?: number
@@ -50,6 +52,10 @@ export interface StormVerdict {
   readonly webhooksMissing: number
   readonly webhooksForged: number
   readonly notSettled: number
+  /** Answered with 202, and not in the database. */
+  readonly acceptedMissing: number
+  /** After the number was paired. */
+  readonly qrsAsked: number
   /** From the last kill, or the last accepted message if that came later, until all was settled; undefined: never. */
   readonly settledMs: number | undefined
 }
@@ -86,10 +92,13 @@ export async function runStorm(options: StormOptions): Promise<StormVerdict> {
       body: { url: receiver.url, events: ['message.received'] },
     })
     receiver.trust(endpoint.body.secret)
+    const qrsAtFirst = await qrsShown(mirante)
     const load = sendAll(mirante, instanceId, addresses, options)
     const inbound = receiveAll(simulator, phones, options)
     await killAll(mirante, random, options)
-    await Promise.all([load, inbound])
+    await options.disturb?.(simulator)
+    const accepted = await load
+    await inbound
     const calmSince = performance.now()
     log('no more kills, all is sent; waiting until it is settled')
     const settled = await settle({ mirante, simulator, receiver, phones, options }).then(
@@ -100,7 +109,9 @@ export async function runStorm(options: StormOptions): Promise<StormVerdict> {
       },
     )
     const settledMs = settled ? performance.now() - calmSince : undefined
-    return { ...(await judge({ mirante, simulator, receiver, phones, options })), settledMs }
+    const verdict = await judge({ mirante, simulator, receiver, phones, options })
+    const acceptedMissing = await countMissing(mirante, accepted)
+    return { ...verdict, acceptedMissing, qrsAsked: (await qrsShown(mirante)) - qrsAtFirst, settledMs }
   } finally {
     await mirante.stop()
     await simulator.stop()
@@ -110,29 +121,32 @@ export async function runStorm(options: StormOptions): Promise<StormVerdict> {
 
 // The load
 
-/** Each chat in order: the next message is posted when the one before was accepted. A client that never gives up. */
+/** Each chat in order: the next message is posted when the one before was accepted. A client that never gives up. Resolves to all ids. */
 async function sendAll(
   mirante: MiranteProcess,
   instanceId: string,
   addresses: readonly string[],
   { messagesPerChat, rate, chats, seed }: StormOptions,
-): Promise<void> {
+): Promise<ReadonlySet<string>> {
+  const accepted = new Set<string>()
   const perChatMs = (1_000 * chats) / rate
   await Promise.all(
     addresses.map(async (to, chat) => {
       await sleep((perChatMs * chat) / chats)
       for (let n = 1; n <= messagesPerChat; n++) {
         const startedAt = performance.now()
-        await postUntilAccepted(mirante, `${seed}-${chat}-${n}`, {
+        const { body } = await postUntilAccepted(mirante, `${seed}-${chat}-${n}`, {
           instanceId,
           to,
           type: 'text',
           text: { body: `chat-${chat} #${n}` },
         })
+        accepted.add(body.id)
         await sleep(Math.max(0, perChatMs - (performance.now() - startedAt)))
       }
     }),
   )
+  return accepted
 }
 
 async function receiveAll(
@@ -234,7 +248,7 @@ async function unsettled(mirante: MiranteProcess): Promise<number> {
 const receivedTexts = (receiver: Scene['receiver']): Set<string> =>
   new Set(receiver.verified.map(({ payload }) => `${payload.data.chat.waId} ${payload.data.text?.body}`))
 
-async function judge(scene: Scene): Promise<Omit<StormVerdict, 'settledMs'>> {
+async function judge(scene: Scene): Promise<Omit<StormVerdict, 'settledMs' | 'acceptedMissing' | 'qrsAsked'>> {
   const { mirante, simulator, receiver, phones, options } = scene
   const { inboundPerChat, chats, messagesPerChat } = options
   const verdict = await verdictOf(simulator, options)
@@ -263,15 +277,38 @@ async function judge(scene: Scene): Promise<Omit<StormVerdict, 'settledMs'>> {
 }
 
 /** `<waId> <text>` of every stored inbound message, the newest first. */
-async function storedInbound(mirante: MiranteProcess): Promise<string[]> {
-  const texts: string[] = []
+const storedInbound = (mirante: MiranteProcess): Promise<string[]> =>
+  eachMessage(mirante, 'inbound', ({ chat, text }) => `${chat.waId} ${text?.body}`)
+
+async function countMissing(mirante: MiranteProcess, accepted: ReadonlySet<string>): Promise<number> {
+  const stored = new Set(await eachMessage(mirante, 'outbound', ({ id }) => id))
+  return [...accepted].filter((id) => !stored.has(id)).length
+}
+
+interface StoredMessage {
+  readonly id: string
+  readonly chat: { readonly waId: string }
+  readonly text?: { readonly body: string }
+}
+
+async function eachMessage(
+  mirante: MiranteProcess,
+  direction: 'inbound' | 'outbound',
+  pick: (message: StoredMessage) => string,
+): Promise<string[]> {
+  const picked: string[] = []
   let cursor = ''
   do {
-    const { body } = await mirante.api('GET', `/api/messages?direction=inbound&limit=200${cursor}`)
-    for (const message of body.data) texts.push(`${message.chat.waId} ${message.text?.body}`)
+    const { body } = await mirante.api('GET', `/api/messages?direction=${direction}&limit=200${cursor}`)
+    picked.push(...body.data.map(pick))
     cursor = body.nextCursor ? `&cursor=${body.nextCursor}` : ''
   } while (cursor)
-  return texts
+  return picked
+}
+
+async function qrsShown(mirante: MiranteProcess): Promise<number> {
+  const { body } = await mirante.api('GET', '/api/events?types=instance.qr_updated&limit=200')
+  return body.data.length
 }
 
 function reorderedPerChat(stored: readonly string[]): number {

@@ -68,7 +68,7 @@ describe('what belongs to one tenant', () => {
     const routes = http.server.routes.filter(({ method, url }) => method !== 'HEAD' && /^\/api\/.*:id/.test(url))
     expect(routes.length).toBeGreaterThan(15)
     for (const { method, url } of routes) {
-      const resource = url.split('/')[2] as keyof Things
+      const resource = /([^/]+)\/:id/.exec(url)?.[1] as keyof Things
       const id = owned[resource]
       expect(id, `no example for ${url}: add one to buildThings`).toBeDefined()
       const body = bodies[`${method} ${url}`]?.(owned)

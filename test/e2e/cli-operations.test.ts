@@ -313,11 +313,26 @@ describe('trigger', () => {
 test('cluster shows the processes and who holds the number', async () => {
   const { code, stdout } = await mirante('cluster').ended
   expect(code).toBe(0)
-  expect(stdout).toMatch(/^PROCESS +STATE +UP +VERSION +HOLDS$/m)
-  expect(stdout).toMatch(/^\S+\/gateway\/0 +alive +\d+ \w+ +\d+\.\d+\.\d+ +\d+$/m)
+  expect(stdout).toMatch(/^PROCESS +STATE +UP +VERSION +HOLDS +OPEN +MEMORY +REPORTED +WITHOUT$/m)
+  expect(stdout).toMatch(/^\S+\/gateway\/0 +alive +\d+ \w+ +\d+\.\d+\.\d+ +\d+ of 200 +\d +\d+ MiB +\d+ s ago$/m)
   expect(stdout).toMatch(new RegExp(`^support \\(${instanceId}\\) +\\S+/gateway/0 +\\d+ +\\d+ \\w+$`, 'm'))
+  expect(stdout).toMatch(/^postgres +\w+ +[\d.]+ ms +\d/m)
   const json = JSON.parse((await mirante('cluster', '--json').ended).stdout) as { leases: { resource: string }[] }
   expect(json.leases.map(({ resource }) => resource)).toEqual(expect.arrayContaining(['instance', 'scheduler']))
+})
+
+test('cluster history shows who held the number, and an order that cannot be carried out says why', async () => {
+  const history = await mirante('cluster', 'history', 'support').ended
+  expect(history.code).toBe(0)
+  expect(history.stdout).toMatch(/^EPOCH +HOLDER +TAKEN +HOW +ENDED +WHY$/m)
+  expect(history.stdout).toMatch(/^1 +\S+\/gateway\/0 +\S+Z +free/m)
+  expect(await mirante('cluster', 'move', 'support').ended).toMatchObject({
+    ...{ code: 1, stderr: expect.stringContaining('There is no other gateway.') },
+  })
+  expect(await mirante('cluster', 'drain', 'nobody').ended).toMatchObject({
+    ...{ code: 1, stderr: expect.stringContaining('No replica is called nobody.') },
+  })
+  expect((await mirante('cluster', '--help').ended).stdout).toContain('undrain')
 })
 
 test('config explain shows what is in effect and hides secrets', async () => {

@@ -147,5 +147,8 @@ test('migrate finds nothing to do on a database that is up to date', async () =>
   })
   const code = await new Promise((resolve) => child.once('close', resolve))
   const version = await codeVersion()
-  expect({ code, answer: JSON.parse(stdout) as unknown }).toEqual({ code: 0, answer: { version, applied: [] } })
+  expect({ code, answer: JSON.parse(stdout) as unknown }).toEqual({
+    code: 0,
+    answer: { version, applied: [], newer: [] },
+  })
 })

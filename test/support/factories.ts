@@ -41,7 +41,8 @@ export async function takeLease(db: Database, instanceId: InstanceId): Promise<L
   if (!record) throw new Error('no lease record')
   const token = randomUUID()
   const holder = randomUUID() as Incarnation
-  const epoch = await store.take({ resource, holder, token, seenEpoch: record.epoch, seenRenewSeq: record.renewSeq })
+  const seen = { seenEpoch: record.epoch, seenRenewSeq: record.renewSeq, how: 'free' } as const
+  const epoch = await store.take({ resource, holder, token, ...seen })
   if (epoch === undefined) throw new Error('somebody else took the lease')
   return { resource, epoch, token, isTrusted: () => true, signal: new AbortController().signal }
 }

@@ -34,6 +34,9 @@ export interface GatewayOptions {
   readonly onDeleted?: OnDeleted
   /** Default: as in the product. */
   readonly createKeeper?: typeof createLeaseKeeper
+  /** A process that is alive in the database. Default: a holder without a row there, known by the TTL alone. */
+  readonly process?: { readonly holder: Incarnation; readonly replica: string }
+  readonly capacity?: number
 }
 
 export interface Gateway {
@@ -59,6 +62,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     commandDeadlineMs = 30_000,
     onDeleted,
     createKeeper = createLeaseKeeper,
+    process,
+    capacity,
   } = options
   const hooks = onDeleted ? { onDeleted } : {}
   const whatsapp = createFakeWhatsapp()
@@ -80,11 +85,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     createKeeper,
     ...hooks,
     leases: {
-      store: createLeaseStore(db, { advisoryLocks: false }),
-      holder: randomUUID() as Incarnation,
+      store: createLeaseStore(db, { advisoryLocks: process !== undefined }),
+      holder: process?.holder ?? (randomUUID() as Incarnation),
       terms: leaseTerms(leaseTtlMs),
     },
     rehydration: { jitterMs: 1 },
+    ...(process && { replica: process.replica }),
+    ...(capacity !== undefined && { capacity }),
   })
   await news.start()
   await supervisor.start()

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/kernel/clock.js'
 import { createIdGenerator, type TenantId } from '../../src/kernel/ids.js'
 import { type Logger, silentLogger } from '../../src/kernel/logger.js'
 import type { Database } from '../../src/platform/database/database.js'
+import type { RateLimitOptions } from '../../src/platform/http/rate-limit.js'
 import type { App, Scope } from '../../src/platform/http/route.js'
 import { createHttpServer, type HttpServer } from '../../src/platform/http/server.js'
 
@@ -56,9 +57,11 @@ export interface TestServerOptions {
   readonly db: Database
   readonly modules: (parts: { readonly verifier: KeyVerifier; readonly dataKeys: DataKeys }) => ((app: App) => void)[]
   readonly logger?: Logger
+  readonly rateLimit?: RateLimitOptions
 }
 
-export async function createTestServer({ db, modules, logger = silentLogger }: TestServerOptions): Promise<TestServer> {
+export async function createTestServer(options: TestServerOptions): Promise<TestServer> {
+  const { db, modules, logger = silentLogger, rateLimit } = options
   const dataKeys = createDataKeys({ db, kek: kekOf(randomBytes(32)) })
   const verifier = createKeyVerifier({ db, clock: systemClock, logger })
   await verifier.start()
@@ -76,6 +79,7 @@ export async function createTestServer({ db, modules, logger = silentLogger }: T
       },
     },
     modules: modules({ verifier, dataKeys }),
+    rateLimit,
   })
   return {
     ...(await askable(db, server)),

@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { commandLine, signalProcess, treeOf } from './process-tree.js'
 
 const dist = (path: string): string => fileURLToPath(new URL(`../../dist/${path}`, import.meta.url))
 
@@ -85,6 +86,12 @@ export interface ApiAnswer {
   readonly body: any
 }
 
+/** Where a process runs when it is not beside the test: what is put before its command, and the address it listens on. */
+export interface Place {
+  readonly prefix: readonly string[]
+  readonly host: string
+}
+
 export interface MiranteOptions {
   readonly simulator?: Pick<SimulatorProcess, 'wsUrl' | 'rootPublicKeyHex'>
   readonly env?: Readonly<Record<string, string>>
@@ -94,16 +101,20 @@ export interface MiranteOptions {
   /** What to run in place of `serve`: the path of a script and its arguments. */
   readonly command?: readonly string[]
   readonly output?: 'inherit' | 'ignore'
+  readonly place?: Place
 }
+
+const HERE: Place = { prefix: [], host: '127.0.0.1' }
 
 export async function launchMirante(options: MiranteOptions = {}): Promise<MiranteProcess> {
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'mirante-'))
   const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
+  const { prefix, host } = options.place ?? HERE
+  const url = `http://${host}:${port}`
   const command = options.command ?? [dist('src/main.js'), 'serve', ...(options.flags ?? [])]
   const env = {
     ...process.env,
-    HOST: '127.0.0.1',
+    HOST: host,
     PORT: String(port),
     SESSION_STORAGE_PATH: directory,
     BOOTSTRAP_API_KEY: TEST_API_KEY,
@@ -130,7 +141,7 @@ export async function launchMirante(options: MiranteOptions = {}): Promise<Miran
     pidOf: (target) => pidsOf(target)[0],
     kill,
     killAll() {
-      for (const pid of [...pidsOf('postgres'), ...tree(child.pid ?? 0)]) killPid(pid)
+      for (const pid of [...pidsOf('postgres'), ...treeOf(child.pid ?? 0)]) signalProcess(pid, 'SIGKILL')
     },
     async restart() {
       if (isAlive(child)) await once(child, 'exit')
@@ -138,7 +149,7 @@ export async function launchMirante(options: MiranteOptions = {}): Promise<Miran
       await ready()
     },
     ready,
-    api,
+    api: (method, path, request) => callApi(url, method, path, request),
     async stop() {
       await end(child, 'SIGTERM')
       if (!options.directory) rmSync(directory, { recursive: true, force: true })
@@ -149,7 +160,8 @@ export async function launchMirante(options: MiranteOptions = {}): Promise<Miran
     const output = options.output ?? 'inherit'
     // Not where a developer's own .env may lie; another command may have to be found from here.
     const cwd = options.command ? undefined : directory
-    return spawn(process.execPath, [...command], { env, cwd, stdio: ['ignore', output, output] })
+    const [program, ...args] = [...prefix, process.execPath, ...command] as [string, ...string[]]
+    return spawn(program, args, { env, cwd, stdio: ['ignore', output, output] })
   }
 
   async function ready(timeoutMs = 120_000): Promise<void> {
@@ -163,33 +175,39 @@ export async function launchMirante(options: MiranteOptions = {}): Promise<Miran
     throw new Error('not ready in time')
   }
 
-  async function api(method: string, path: string, { body, headers, timeoutMs = 30_000 }: ApiOptions = {}) {
-    const answer = await fetch(`${url}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${TEST_API_KEY}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      body: body === undefined ? null : JSON.stringify(body),
-      signal: AbortSignal.timeout(timeoutMs),
-    })
-    const text = await answer.text()
-    return { status: answer.status, headers: answer.headers, body: text ? JSON.parse(text) : undefined }
-  }
-
   function kill(target: KillTarget): boolean {
     const [pid] = pidsOf(target)
     if (pid === undefined) return false
-    killPid(pid)
+    signalProcess(pid, 'SIGKILL')
     return true
   }
 
   function pidsOf(target: KillTarget): number[] {
     if (target === 'supervisor') return isAlive(child) ? [child.pid ?? 0] : []
     if (target === 'postgres') return postmasterOf(directory)
-    return tree(child.pid ?? 0).filter((pid) => commandLine(pid).some((word) => word.startsWith(target)))
+    return treeOf(child.pid ?? 0).filter((pid) => commandLine(pid).some((word) => word.startsWith(target)))
   }
+}
+
+/** One API call to whoever answers at this address; rejects when nobody does. */
+export async function callApi(
+  url: string,
+  method: string,
+  path: string,
+  { body, headers, timeoutMs = 30_000 }: ApiOptions = {},
+): Promise<ApiAnswer> {
+  const answer = await fetch(`${url}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${TEST_API_KEY}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    body: body === undefined ? null : JSON.stringify(body),
+    signal: AbortSignal.timeout(timeoutMs),
+  })
+  const text = await answer.text()
+  return { status: answer.status, headers: answer.headers, body: text ? JSON.parse(text) : undefined }
 }
 
 /** The PostgreSQL that runs on a data directory, from its pid file. */
@@ -200,36 +218,6 @@ function postmasterOf(directory: string): number[] {
   if (!found) return []
   const pid = Number(readFileSync(join(directory, found), 'utf8').split('\n')[0])
   return commandLine(pid).some((word) => word.includes('postgres')) ? [pid] : []
-}
-
-function tree(root: number): number[] {
-  const members = [root]
-  for (let index = 0; index < members.length; index++) members.push(...childrenOf(members[index] ?? 0))
-  return members
-}
-
-function childrenOf(pid: number): number[] {
-  try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
-  } catch {
-    return []
-  }
-}
-
-function commandLine(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  } catch {
-    return []
-  }
-}
-
-function killPid(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It ended by itself meanwhile.
-  }
 }
 
 const isAlive = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null

@@ -1,4 +1,5 @@
 /** Webhooks and events as compose wires them, on a database of its own: routes, workers, and a receiver to call. */
+
 import { randomBytes, randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { NewEvent, RecordedEvent } from '../../src/features/events/event.js'
@@ -22,6 +23,7 @@ import { systemClock } from '../../src/kernel/clock.js'
 import { AppError } from '../../src/kernel/errors.js'
 import { createIdGenerator, type EventId, type TenantId } from '../../src/kernel/ids.js'
 import type { LogFields, Logger } from '../../src/kernel/logger.js'
+import { readerOf } from '../../src/platform/database/reader.js'
 import { createEgress, type Egress } from '../../src/platform/egress/http-client.js'
 import type { Auth, Scope } from '../../src/platform/http/route.js'
 import { scopes } from '../../src/platform/http/route.js'
@@ -97,7 +99,7 @@ export async function createWebhookWorld({
     modules: [
       webhookRoutes({ ...common, jobs, egress, dataKeys }),
       replayRoutes({ ...common, jobs }),
-      deliveryRoutes({ db }),
+      deliveryRoutes({ db, reader: readerOf(db) }),
       eventRoutes({ db, show, live }),
     ],
   })

@@ -37,6 +37,8 @@ export interface Command<Args extends ArgsDef = ArgsDef, Early = unknown> {
 /** Commands under a common word: `mirante dlq list`. */
 export interface CommandGroup {
   readonly meta: Meta
+  /** What the word does alone: `mirante cluster`. Default: it shows the help. */
+  readonly itself?: Command
   readonly commands: readonly Command[]
 }
 

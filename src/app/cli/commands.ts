@@ -4,7 +4,7 @@
  */
 import { command, connection, instance, json, ofEndpoint, ofInstance, ofTypes, settings } from './args.js'
 import type { Command, CommandGroup } from './command.js'
-import { configuration, deadLetters, instances, webhooks } from './grouped-commands.js'
+import { cluster, configuration, deadLetters, instances, webhooks } from './grouped-commands.js'
 
 /** In the order of the help, topic by topic. */
 export const commands: readonly (Command | CommandGroup)[] = [
@@ -170,15 +170,7 @@ export const commands: readonly (Command | CommandGroup)[] = [
     run: async (args) => (await import('./trigger.js')).trigger(args),
   }),
   deadLetters,
-  command({
-    meta: {
-      name: 'cluster',
-      description: 'Show which processes run, and which of them holds which number',
-      topic: 'operation',
-    },
-    args: async () => ({ ...connection, json }),
-    run: async (args) => (await import('./cluster.js')).cluster(args),
-  }),
+  cluster,
   configuration,
   command({
     meta: {
@@ -188,6 +180,25 @@ export const commands: readonly (Command | CommandGroup)[] = [
     },
     args: async () => ({ json, ...(await settings()) }),
     run: async (args) => (await import('./migrate.js')).migrateCommand(args),
+  }),
+  command({
+    meta: {
+      name: 'move',
+      description: 'Move everything to another PostgreSQL, from the embedded one or a server',
+      topic: 'operation',
+      examples: [
+        'mirante move --to=postgres://mirante:secret@db.example/mirante',
+        'mirante move --to-file=/run/secrets/url',
+      ],
+    },
+    args: async () => ({
+      to: { type: 'string', valueHint: 'url', description: 'The empty database to move to' },
+      'to-file': { type: 'string', valueHint: 'file', description: 'A file with its URL' },
+      stay: { type: 'boolean', description: 'Call off a move that was not finished: remain here' },
+      json,
+      ...(await settings()),
+    }),
+    run: async (args) => (await import('./move.js')).moveCommand(args),
   }),
   command({
     meta: {

@@ -28,9 +28,10 @@ export async function completedCommands(commands: readonly (Command | CommandGro
   return (await Promise.all(shown.map((entry) => (isGroup(entry) ? ofGroup(entry) : ofCommand(entry, []))))).flat()
 }
 
-async function ofGroup({ meta, commands }: CommandGroup): Promise<CompletedCommand[]> {
+async function ofGroup({ meta, commands, itself: alone }: CommandGroup): Promise<CompletedCommand[]> {
   const words = commands.map((command) => command.meta.name)
-  const itself = { path: meta.name, description: meta.description, flags: [], words, takesInstance: false }
+  const flags = alone ? flagsOf(await alone.args()) : []
+  const itself = { path: meta.name, description: meta.description, flags, words, takesInstance: false }
   return [itself, ...(await Promise.all(commands.map((command) => ofCommand(command, [meta.name])))).flat()]
 }
 

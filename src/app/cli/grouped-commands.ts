@@ -1,6 +1,6 @@
 /** Commands under a common word. */
 import type { ArgsDef } from 'citty'
-import { command, connection, json, ofEndpoint, ofInstance, ofTypes, settings, yes } from './args.js'
+import { command, connection, instance, json, ofEndpoint, ofInstance, ofTypes, settings, yes } from './args.js'
 import type { CommandGroup } from './command.js'
 
 export const instances: CommandGroup = {
@@ -116,6 +116,61 @@ export const deadLetters: CommandGroup = {
       meta: { name: 'discard', description: 'Let go for good: one by its id, or --all' },
       args: async () => many,
       run: async (args) => (await import('./dlq.js')).settleDeadLetters('discard', args),
+    }),
+  ],
+}
+
+const replica = {
+  type: 'positional',
+  description: 'Name of the replica, as in mirante cluster',
+  required: true,
+} as const
+
+export const cluster: CommandGroup = {
+  meta: {
+    name: 'cluster',
+    description: 'Which processes run, and who holds which number: show, drain, undrain, move, history',
+    topic: 'operation',
+  },
+  itself: command({
+    meta: { name: 'cluster', description: 'Show which processes run, and which of them holds which number' },
+    args: async () => ({ ...connection, json }),
+    run: async (args) => (await import('./cluster.js')).cluster(args),
+  }),
+  commands: [
+    command({
+      meta: {
+        name: 'drain',
+        description:
+          'Let a replica hand all its numbers over and take none, until it is undrained; wait until it is so',
+        examples: ['mirante cluster drain replica-2'],
+      },
+      args: async () => ({ name: replica, ...connection, json }),
+      run: async (args) => (await import('./cluster-orders.js')).drain(args),
+    }),
+    command({
+      meta: { name: 'undrain', description: 'Let a drained replica take its share again' },
+      args: async () => ({ name: replica, ...connection, json }),
+      run: async (args) => (await import('./cluster-orders.js')).undrain(args),
+    }),
+    command({
+      meta: {
+        name: 'move',
+        description: 'Hand one number over to another gateway, and wait until it is there',
+        examples: ['mirante cluster move support --to=replica-1'],
+      },
+      args: async () => ({
+        instance,
+        to: { type: 'string', valueHint: 'replica', description: 'To this replica; default: whoever has room' },
+        ...connection,
+        json,
+      }),
+      run: async (args) => (await import('./cluster-orders.js')).move(args),
+    }),
+    command({
+      meta: { name: 'history', description: 'Who held a number, since when, and why it changed hands' },
+      args: async () => ({ instance, ...connection, json }),
+      run: async (args) => (await import('./cluster-orders.js')).history(args),
     }),
   ],
 }

@@ -9,9 +9,10 @@ import { EXIT, type ExitCode, UnreachableError } from '../exit-codes.js'
 import { flagsFrom } from './config-flags.js'
 
 export async function migrateCommand(args: Readonly<Record<string, unknown>>): Promise<ExitCode> {
-  const { applied, version } = await withDatabase(readConfig(flagsFrom(args)), migrateLoudly)
-  const inWords = `the schema is at version ${version}; ${applied.length || 'no'} migrations were applied`
-  process.stdout.write(`${args.json ? JSON.stringify({ version, applied }) : inWords}\n`)
+  const { applied, version, newer } = await withDatabase(readConfig(flagsFrom(args)), migrateLoudly)
+  const beyond = newer.length === 0 ? '' : `; a newer version that works with this one has added ${newer.join(', ')}`
+  const inWords = `the schema is at version ${version}; ${applied.length || 'no'} migrations were applied${beyond}`
+  process.stdout.write(`${args.json ? JSON.stringify({ version, applied, newer }) : inWords}\n`)
   return EXIT.done
 }
 

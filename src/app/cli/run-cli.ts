@@ -38,8 +38,14 @@ async function runInGroup(group: CommandGroup, rawArgs: readonly string[]): Prom
   const { name } = group.meta
   const [first, ...rest] = rawArgs
   const hint = `See: mirante ${name} --help`
-  if (first === '--help' || first === '-h') return print(groupUsage(group))
-  if (first === undefined || first.startsWith('-')) throw new UsageError(groupUsage(group))
+  if (first === '--help' || first === '-h') {
+    const alone = group.itself ? `\n\n${await usage(group.itself, name)}` : ''
+    return print(`${groupUsage(group)}${alone}`)
+  }
+  if (first === undefined || first.startsWith('-')) {
+    if (group.itself) return runCommand(group.itself, name, rawArgs)
+    throw new UsageError(groupUsage(group))
+  }
   const command = group.commands.find(({ meta }) => meta.name === first)
   if (!command) throw new UsageError(`There is no ${name} ${first}.${suggestion(first, group.commands)} ${hint}`)
   return runCommand(command, `${name} ${first}`, rest)

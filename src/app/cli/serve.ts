@@ -12,7 +12,7 @@ import type { Serving } from '../supervisor.js'
 import { version } from '../version.js'
 import { flagsFrom } from './config-flags.js'
 
-/** Whatever is not done by then is cut off: orchestrators kill at 30 s. */
+/** After the wait for balancers. Whatever is not done by then is cut off: orchestrators kill at 30 s. */
 const STOP_LIMIT_MS = 25_000
 
 /** Serves until it is told to stop. */
@@ -71,7 +71,8 @@ export async function serve(
     },
   )
   const code = await stopAsked
-  const inTime = await Promise.race([supervisor.stop().then(() => true), delay(STOP_LIMIT_MS, false, { ref: false })])
+  const limitMs = config.drainWaitMs + STOP_LIMIT_MS
+  const inTime = await Promise.race([supervisor.stop().then(() => true), delay(limitMs, false, { ref: false })])
   if (!inTime) supervisor.kill()
   process.exit(inTime ? code : EXIT.failed)
 }

@@ -1,10 +1,12 @@
 /** The routes of contacts, with the holder of a number behind them. */
+
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Connected, createGatewayWorld, type GatewayWorld } from '../../../test/support/gateway-world.js'
 import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
 import { systemClock } from '../../kernel/clock.js'
 import { type ContactId, createIdGenerator, publicId } from '../../kernel/ids.js'
+import { readerOf } from '../../platform/database/reader.js'
 import { listEvents } from '../events/event-store.js'
 import { createNumberAsker } from '../instances/ask-numbers.js'
 import { numberChecks } from '../instances/check-numbers.js'
@@ -30,7 +32,7 @@ beforeAll(async () => {
   book = createAddressBook({ db, ids })
   const whatsapp = createNumberAsker(Object.assign(patience, { db, ids, news }))
   const checkNumbers = createCheckNumbers({ db, addressBook: book, whatsapp })
-  http = await createTestServer({ db, modules: () => [contactRoutes({ db, ids, checkNumbers })] })
+  http = await createTestServer({ db, modules: () => [contactRoutes({ db, reader: readerOf(db), ids, checkNumbers })] })
 })
 beforeEach(async () => {
   await world.begin()

@@ -4,6 +4,7 @@ import { AppError } from '../../kernel/errors.js'
 import { type ContactId, type IdGenerator, parseId, publicId, type TenantId } from '../../kernel/ids.js'
 import { isStorableJson } from '../../kernel/storable-text.js'
 import type { Database, Tx } from '../../platform/database/database.js'
+import type { Reader } from '../../platform/database/reader.js'
 import { type App, idParam, pageOf, pageQuery } from '../../platform/http/route.js'
 import { record } from '../events/record.js'
 import { type CheckNumbers, checkPace, MAX_NUMBERS } from './check-numbers.js'
@@ -13,6 +14,8 @@ import { MAX_RECIPIENT_LENGTH } from './recipient.js'
 
 export interface ContactRoutesDeps {
   readonly db: Database
+  /** For the list. */
+  readonly reader: Reader
   readonly ids: IdGenerator
   readonly checkNumbers: CheckNumbers
 }
@@ -39,7 +42,7 @@ export function contactRoutes(deps: ContactRoutesDeps): (app: App) => void {
   }
 }
 
-function addReads(app: App, { db }: ContactRoutesDeps): void {
+function addReads(app: App, { db, reader }: ContactRoutesDeps): void {
   app.get(
     '/api/contacts',
     {
@@ -67,7 +70,7 @@ function addReads(app: App, { db }: ContactRoutesDeps): void {
       const { tenantId } = request.auth
       const { limit, cursor, q, instanceId } = request.query
       const filter = { q, instanceId, before: parseCursor(cursor), limit: limit + 1 }
-      const rows = await db.tenantTx(tenantId, (tx) => listContacts(tx, tenantId, filter))
+      const rows = await reader.tenantTx(tenantId, (tx) => listContacts(tx, tenantId, filter))
       const page = rows.slice(0, limit)
       const last = rows.length > limit ? page.at(-1) : undefined
       return { data: page.map(viewContact), nextCursor: last ? publicId('con', last.id) : null }

@@ -41,6 +41,8 @@ export const internalEventTypes = [
   'stanza.unknown',
   'lease.taken',
   'lease.lost',
+  /** An operator wants another replica to hold it. */
+  'lease.move_ordered',
   'qr.expired',
 ] as const
 export type EventType = PublicEventType | (typeof internalEventTypes)[number]

@@ -225,6 +225,24 @@ describe('a journal that cannot write', () => {
   })
 })
 
+it('a number whose page PostgreSQL refuses ends alone, however many share the flush', async () => {
+  const writer = writerOn(database.db)
+  const numbers = await Promise.all([newNumber(), newNumber(), newNumber()])
+  const journals = await Promise.all(numbers.map(({ lease, owner }) => writer.open(lease, owner)))
+  // No text of PostgreSQL can hold this character.
+  const ids = ['fine', 'poi\u0000son', 'fine']
+  const written = journals.map((journal, index) =>
+    journal.whenDurable(journal.append({ changes: [set('session', ids[index] ?? missing(), 'kept')] })),
+  )
+  const settled = await Promise.allSettled(written)
+  expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  expect(journals.map(({ failed }) => failed.aborted)).toEqual([false, true, false])
+  for (const index of [0, 2]) {
+    const { owner, lease } = numbers[index] ?? missing()
+    expect(await stored(owner, lease)).toEqual({ 'session/fine': 'kept' })
+  }
+})
+
 describe('the end of a journal', () => {
   it('makes the rest durable when it is closed', async () => {
     const { owner, lease, journal } = await openOne()

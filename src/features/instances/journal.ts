@@ -7,13 +7,14 @@
  *
  * Promises: an entry is durable as a whole (a ratchet step and the message that moved it travel in the same statement);
  * positions become durable in order; a number whose lease is lost is refused and does not disturb the others.
- * When a flush fails or takes longer than the limit, its journals are dead: whatever waited is rejected, and the session
+ * What PostgreSQL refuses of one number ends that number alone. When a flush fails in another way or takes longer than the
+ * limit, its journals are dead: whatever waited is rejected, and the session
  * must drop the connection and forget its memory. Whether the statement took effect is then unknown and it may even still be
  * running, so the session must also take a new epoch before it loads again: the fence then refuses the straggler.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../kernel/clock.js'
-import type { Database } from '../../platform/database/database.js'
+import { type Database, isValueRefused } from '../../platform/database/database.js'
 import type { Fence, Resource } from '../../platform/leases/lease.js'
 import { type Journal, JournalError } from '../../platform/whatsapp/whatsapp.js'
 import type { DataKeys } from '../tenants/data-keys.js'
@@ -148,7 +149,10 @@ export function createJournalWriter(options: JournalWriterOptions): JournalWrite
       const page = takePage(book)
       if (page) pages.set(book, page)
     }
-    if (pages.size === 0) return
+    if (pages.size > 0) await flushPages(pages)
+  }
+
+  async function flushPages(pages: ReadonlyMap<Book, Page>): Promise<void> {
     try {
       // A flush that hangs is given up, so that it does not hang the journals that are opened after it.
       const own = await within(clock, limitMs, write(pages))
@@ -157,6 +161,11 @@ export function createJournalWriter(options: JournalWriterOptions): JournalWrite
         else kill(book, new JournalError('LEASE_LOST'))
       }
     } catch (cause) {
+      // Surely nothing was written, and one page is to blame: the others do not end with it.
+      if (pages.size > 1 && isValueRefused(cause)) {
+        for (const page of pages) await flushPages(new Map([page]))
+        return
+      }
       for (const book of pages.keys()) kill(book, new JournalError('NOT_DURABLE', { cause }))
     }
   }

@@ -53,6 +53,8 @@ export interface Session {
   readonly tenantId: TenantId | undefined
   readonly lease: Lease
   readonly isOpen: boolean
+  /** A phone is being linked, or may be in a moment: to begin anew elsewhere would cost its owner a code. */
+  readonly isPairing: boolean
   /** Never rejects. */
   readonly ended: Promise<SessionEnd>
   /** The row changed or a command came: look. */
@@ -94,6 +96,9 @@ export function createSession(deps: SessionDeps, entry: SessionEntry): Session {
     },
     get isOpen() {
       return live?.phase === 'open'
+    },
+    get isPairing() {
+      return !parts || (parts.record.current.phone === null && !parts.reconnects.parked)
     },
     ended: run().catch(failed),
     poke: () => parts?.will.poke(),

@@ -9,7 +9,7 @@ export interface StartGateOptions {
   readonly concurrency: number
   /** At least this between two starts; seed 001 asked for 2,000. */
   readonly staggerMs: number
-  /** Each start that is not alone waits a random part of this on top. */
+  /** Of the first ones, each that is not alone waits a random part of this on top; who waited for a place is late enough. */
   readonly jitterMs: number
   /** A connection that has not begun after this no longer keeps others waiting. */
   readonly patienceMs: number
@@ -28,7 +28,7 @@ export function createStartGate(options: StartGateOptions): StartGate {
 
   return {
     async enter(signal) {
-      await seat(signal)
+      const waited = await seat(signal)
       const leave = once(() => {
         beginning -= 1
         waiting.shift()?.()
@@ -39,22 +39,24 @@ export function createStartGate(options: StartGateOptions): StartGate {
       }
       const startAt = Math.max(clock.mono(), nextStartAt)
       nextStartAt = startAt + staggerMs
-      const jitter = beginning > 1 ? random() * jitterMs : 0
+      const jitter = beginning > 1 && !waited ? random() * jitterMs : 0
       await clock.sleep(startAt - clock.mono() + jitter, signal).catch(() => {})
       void clock.sleep(patienceMs, signal).then(leave, leave)
       return leave
     },
   }
 
-  /** Takes one of the places; an aborted one takes it too, and gives it back at once. */
-  async function seat(signal: AbortSignal): Promise<void> {
-    if (beginning >= concurrency) {
+  /** Takes one of the places; an aborted one takes it too, and gives it back at once. Resolves to whether it had to wait. */
+  async function seat(signal: AbortSignal): Promise<boolean> {
+    const isFull = beginning >= concurrency
+    if (isFull) {
       await new Promise<void>((resolve) => {
         waiting.push(resolve)
         signal.addEventListener('abort', () => withdraw(resolve), { once: true })
       })
     }
     beginning += 1
+    return isFull
   }
 
   function withdraw(resolve: () => void): void {

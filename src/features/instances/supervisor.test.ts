@@ -184,7 +184,7 @@ describe('a connected instance', () => {
     if (!lease) throw new Error('not held')
     connection.hang()
     keeper?.forfeit(lease, 'uncertain_write')
-    expect(options?.mayAcquire?.(resource)).toBe(false)
+    expect(options?.mayAcquire?.(resource, 'own')).toBe(false)
     await keeper?.acquire(resource)
     expect(keeper?.held(resource)).toBeUndefined()
     connection.emit({ type: 'close', reason: 'LEASE_LOST', detail: 'at last' })

@@ -3,17 +3,26 @@
  * under each lease it has, and gives a lease back when its session was put down in peace.
  *
  * Promises: one session per lease, which ends with it; after `stop` nothing runs and every lease was given back, so the next
- * holder is up in seconds. What is found at start connects a few at a time; what is taken over later connects at once.
+ * holder is up in seconds. What is found at start connects a few at a time; what is taken over later connects at once. How many
+ * it takes and which it hands over is decided by place-numbers.ts.
  */
 import { assertNever } from '../../kernel/assert-never.js'
 import { type InstanceId, idFromColumn, publicId } from '../../kernel/ids.js'
 import { errorText } from '../../kernel/logger.js'
 import type { Service } from '../../kernel/service.js'
-import type { Incarnation, Lease, LeaseTerms, LossReason, Resource } from '../../platform/leases/lease.js'
+import type {
+  Incarnation,
+  Lease,
+  LeaseTerms,
+  LossReason,
+  ReleaseReason,
+  Resource,
+} from '../../platform/leases/lease.js'
 import type { LeaseKeeper, LeaseKeeperOptions } from '../../platform/leases/lease-keeper.js'
 import type { LeaseStore } from '../../platform/leases/lease-store.port.js'
 import { record } from '../events/record.js'
 import { createLastSeen } from './last-seen.js'
+import { createPlacement } from './place-numbers.js'
 import type { Closing } from './reconnect-state.js'
 import { createSession, type Session, type SessionEnd } from './session.js'
 import type { SessionDeps } from './session-deps.js'
@@ -25,8 +34,10 @@ export interface SupervisorOptions extends SessionDeps {
   readonly leases: { readonly store: LeaseStore; readonly holder: Incarnation; readonly terms: LeaseTerms }
   readonly createKeeper: (options: LeaseKeeperOptions) => LeaseKeeper
   readonly rehydration?: Partial<Rehydration>
-  /** Instances that this process holds at most, give or take those taken at the same moment. Default: no limit. */
+  /** Instances that this process holds at most. Default: no limit. */
   readonly capacity?: number
+  /** Gateway processes of this replica. Default: 1. */
+  readonly siblings?: number
   /** How long `stop` waits for sessions to end in peace, in ms. */
   readonly drainMs?: number
 }
@@ -47,12 +58,13 @@ export interface Supervisor extends Service {
 const DEFAULT_REHYDRATION: Rehydration = { concurrency: 8, staggerMs: 0, jitterMs: 250 }
 const BEGIN_PATIENCE_MS = 20_000
 const DEFAULT_DRAIN_MS = 15_000
+const FOLLOW_UP_MS = 400
 /** After the drain the leases are taken away; what still runs then only cuts its sockets. */
 const CUT_MS = 2_000
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { db, clock, random, ids, logger, leases, capacity = Number.POSITIVE_INFINITY } = options
-  const { drainMs = DEFAULT_DRAIN_MS } = options
+  const { drainMs = DEFAULT_DRAIN_MS, replica = '', siblings = 1 } = options
   const gate = createStartGate({
     ...DEFAULT_REHYDRATION,
     ...options.rehydration,
@@ -64,7 +76,15 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** By instance id. */
   const sessions = new Map<string, Session>()
   const running = new Set<Promise<void>>()
+  /** Monotonic ms. */
+  const heldSince = new WeakMap<Session, number>()
   const resumes = new Map<InstanceId, Closing>()
+  /** Those that are to be handed over, and why. */
+  const leaving = new Map<Resource, ReleaseReason>()
+  const placement = createPlacement({
+    ...{ db, self: leases.holder, terms: leases.terms, replica, capacity, siblings, clock },
+  })
+  let isFollowingUp = false
   const stopping = new AbortController()
   /** Found at start and not begun yet, here or elsewhere. */
   let rehydrating: Set<Resource> | undefined
@@ -79,14 +99,28 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     async wanted() {
       const resources = await findWantedResources(db)
       rehydrating ??= new Set(resources)
+      await placement.look(resources)
+      if (!stopping.signal.aborted) handOver()
       return resources
     },
-    mayAcquire: (resource) =>
+    mayAcquire(resource, how) {
+      const id = instanceOf(resource)
       // A session whose lease was lost may still be ending: its socket must be gone before the next one connects.
-      !stopping.signal.aborted && sessions.size < capacity && !sessions.has(instanceOf(resource)),
-    onAcquired: begin,
+      if (stopping.signal.aborted || sessions.has(id)) return false
+      const may = placement.mayTake(resource, { held: sessions.size, isOwn: how === 'own' || resumes.has(id) })
+      void followUp()
+      return may
+    },
+    onAcquired(lease) {
+      begin(lease)
+      placement.taken(lease.resource)
+    },
+    onMissed: placement.missed,
     onLost: (lease, reason) => void tellLost(lease, reason),
-    onRemote: ({ resource }) => void rehydrating?.delete(resource),
+    onRemote({ resource }) {
+      rehydrating?.delete(resource)
+      placement.elsewhere(resource)
+    },
     onUnwanted,
   })
 
@@ -131,13 +165,19 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       onAlive: () => lastSeen.note(lease, instanceId),
     })
     sessions.set(instanceId, session)
+    heldSince.set(session, clock.mono())
     const over = session.ended.then((end) => finish(session, end)).finally(() => running.delete(over))
     running.add(over)
     if (stopping.signal.aborted) session.drain()
   }
 
   async function finish(session: Session, ending: SessionEnd): Promise<void> {
+    const { resource, signal } = session.lease
+    const isHandedOver = ending.end === 'released' && !signal.aborted && leaving.has(resource)
     await giveUp(session, ending)
+    if (isHandedOver) placement.released(resource)
+    else placement.kept(resource)
+    leaving.delete(resource)
     if (sessions.get(session.instanceId) === session) sessions.delete(session.instanceId)
     // Its owner may have enabled it again while it was being put down, and a lost lease may be free to take: not until now.
     if (ending.end === 'released' || ending.end === 'lost') keeper.poke()
@@ -146,7 +186,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   async function giveUp({ lease, instanceId }: Session, ending: SessionEnd): Promise<void> {
     switch (ending.end) {
       case 'released':
-        if (!lease.signal.aborted) await keeper.release(lease.resource)
+        if (!lease.signal.aborted)
+          await keeper.release(
+            lease.resource,
+            stopping.signal.aborted ? 'stopped' : (leaving.get(lease.resource) ?? 'unwanted'),
+          )
         return
       case 'lost':
         return
@@ -160,10 +204,35 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     }
   }
 
+  // Keeping to this gateway's share
+
+  function handOver(): void {
+    const held = Array.from(sessions.values(), (session) => {
+      return { lease: session.lease, isPairing: session.isPairing, heldSince: heldSince.get(session) ?? clock.mono() }
+    })
+    for (const { lease, why } of placement.handOvers(held)) {
+      logger.info('LEASE', 'handing a number over', { resource: lease.resource, why })
+      leaving.set(lease.resource, why)
+      sessions.get(instanceOf(lease.resource))?.drain()
+    }
+    void followUp()
+  }
+
+  /** While numbers are between two holders, the leases are looked at more often. */
+  async function followUp(): Promise<void> {
+    if (isFollowingUp) return
+    isFollowingUp = true
+    while (placement.isBusy && !stopping.signal.aborted) {
+      await clock.sleep(FOLLOW_UP_MS, stopping.signal).catch(() => {})
+      keeper.poke()
+    }
+    isFollowingUp = false
+  }
+
   function onUnwanted(lease: Lease): void {
     const session = sessions.get(instanceOf(lease.resource))
     if (session) session.poke()
-    else void keeper.release(lease.resource)
+    else void keeper.release(lease.resource, 'unwanted')
   }
 
   /** For the trace. The new holder's own event says that it has taken over. */

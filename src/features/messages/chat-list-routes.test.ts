@@ -1,4 +1,5 @@
 /** The list of chats and the messages of one. */
+
 import sql from 'sql-template-tag'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { buildInstance } from '../../../test/support/factories.js'
@@ -7,6 +8,7 @@ import { pagesTouched } from '../../../test/support/pages-touched.js'
 import { useTestServer } from '../../../test/support/use-server.js'
 import { type ChatId, createIdGenerator, type InstanceId, publicId, type TenantId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
+import { readerOf } from '../../platform/database/reader.js'
 import type { InboundContent } from '../../platform/whatsapp/content.js'
 import { type AddressBook, createAddressBook } from '../contacts/address-book.js'
 import type { ChatRow } from '../contacts/chat-store.js'
@@ -25,7 +27,7 @@ let instanceId: InstanceId
 let key: string
 
 useTestServer(
-  (own) => [chatListRoutes({ db: own })],
+  (own) => [chatListRoutes({ reader: readerOf(own) })],
   (made) => {
     ;({ db, http } = made)
     book = createAddressBook({ db, ids })

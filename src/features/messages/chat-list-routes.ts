@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { AppError } from '../../kernel/errors.js'
 import { type ChatId, type InstanceId, parseId, type TenantId } from '../../kernel/ids.js'
 import { isStorable } from '../../kernel/storable-text.js'
-import type { Database, Tx } from '../../platform/database/database.js'
+import type { Tx } from '../../platform/database/database.js'
+import type { Reader } from '../../platform/database/reader.js'
 import { type App, idParam, pageOf, pageQuery } from '../../platform/http/route.js'
 import { parseJid } from '../../platform/whatsapp/jid.js'
 import { findOwners } from '../contacts/identity-store.js'
@@ -17,14 +18,14 @@ import { messageView, viewMessage } from './message-view.js'
 
 const tags = ['Chats']
 
-export function chatListRoutes({ db }: { readonly db: Database }): (app: App) => void {
+export function chatListRoutes({ reader }: { readonly reader: Reader }): (app: App) => void {
   return (app) => {
-    addList(app, db)
-    addMessages(app, db)
+    addList(app, reader)
+    addMessages(app, reader)
   }
 }
 
-function addList(app: App, db: Database): void {
+function addList(app: App, reader: Reader): void {
   app.get(
     '/api/chats',
     {
@@ -58,7 +59,7 @@ function addList(app: App, db: Database): void {
       const { tenantId } = request.auth
       const { limit, cursor, ...rest } = request.query
       const filter = { ...rest, before: parseMessageCursor(cursor), limit: limit + 1 }
-      const rows = await db.tenantTx(tenantId, (tx) => listChats(tx, tenantId, filter))
+      const rows = await reader.tenantTx(tenantId, (tx) => listChats(tx, tenantId, filter))
       return pageOfMessages(rows, limit, viewChat)
     },
   )
@@ -73,7 +74,7 @@ const chatParam = z
     examples: ['cht_01J8Z3V9K7QW5XN2M4T6R8Y0BC'],
   })
 
-function addMessages(app: App, db: Database): void {
+function addMessages(app: App, reader: Reader): void {
   app.get(
     '/api/chats/:id/messages',
     {
@@ -99,7 +100,7 @@ function addMessages(app: App, db: Database): void {
       const { limit, cursor, instanceId, order } = request.query
       const from = parseMessageCursor(cursor)
       const position = order === 'asc' ? ({ after: from, order: 'oldest_first' } as const) : ({ before: from } as const)
-      const rows = await db.tenantTx(tenantId, async (tx) => {
+      const rows = await reader.tenantTx(tenantId, async (tx) => {
         const chatId = await findChat(tx, tenantId, request.params.id, instanceId)
         return listMessages(tx, tenantId, { ...position, chatId, limit: limit + 1 })
       })

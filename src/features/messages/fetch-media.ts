@@ -3,13 +3,14 @@
  * stores it, and lets the message into its lane; or fails the message with a code that says why the file could not be had.
  * Run again it finds what was done: a file that is stored is not fetched twice.
  */
+import type { Clock } from '../../kernel/clock.js'
 import { AppError } from '../../kernel/errors.js'
 import type { IdGenerator, MediaId, TenantId } from '../../kernel/ids.js'
 import { errorText, type Logger } from '../../kernel/logger.js'
 import type { Database, Tx } from '../../platform/database/database.js'
 import { EgressError } from '../../platform/egress/egress-error.js'
 import type { Download, Egress } from '../../platform/egress/http-client.js'
-import { done, type Fate, type JobHandler, type JobPolicy, retry } from '../../platform/jobs/jobs.js'
+import { done, type Fate, type JobHandler, type JobPolicy, retry, snooze } from '../../platform/jobs/jobs.js'
 import type { MediaStorage } from '../../platform/media/media.js'
 import { record } from '../events/record.js'
 import { findPlace, lockLanesOf, lockMessage, requeueMessage, ringInstance } from './cancel-resend-store.js'
@@ -24,6 +25,7 @@ export interface FetchMediaDeps {
   readonly ids: IdGenerator
   readonly egress: Pick<Egress, 'download'>
   readonly storage: MediaStorage
+  readonly clock: Pick<Clock, 'now'>
   readonly logger: Logger
   /** Our own limit for any file. */
   readonly maxBytes: number
@@ -36,6 +38,7 @@ export const fetchMediaPolicy: JobPolicy = {
   concurrency: 4,
 }
 
+const STORAGE_RETRY_MS = 20_000
 const HEADERS = { 'user-agent': 'Mirante', accept: '*/*' }
 
 interface Failure {
@@ -46,7 +49,7 @@ interface Failure {
 }
 
 export function createFetchMedia(deps: FetchMediaDeps): JobHandler {
-  const { db, ids, egress, storage, logger } = deps
+  const { db, ids, egress, storage, clock, logger } = deps
 
   return async function fetchMedia(job, signal): Promise<Fate> {
     const mediaId = job.id as MediaId
@@ -60,6 +63,8 @@ export function createFetchMedia(deps: FetchMediaDeps): JobHandler {
       })
       return done()
     } catch (error) {
+      // No fault of the link: the message waits, and the try counts as none.
+      if (isWithoutStorage(error)) return snooze(new Date(clock.now() + STORAGE_RETRY_MS))
       const failure = failureOf(error)
       if (!failure) throw error
       if (failure.passing && job.attempt < fetchMediaPolicy.maxAttempts) return retry(failure.code)
@@ -157,8 +162,7 @@ function failureOf(error: unknown): Failure | undefined {
   if (error instanceof AppError && error.code.startsWith('media_')) {
     return { code: error.code, detail: error.detail ?? error.message, passing: false }
   }
-  if (error instanceof AppError && error.code === 'storage_unavailable') {
-    return { code: error.code, detail: error.message, passing: true }
-  }
   return undefined
 }
+
+const isWithoutStorage = (error: unknown): boolean => error instanceof AppError && error.code === 'storage_unavailable'

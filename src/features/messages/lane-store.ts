@@ -113,6 +113,17 @@ export async function claimHeads(
   )
 }
 
+/**
+ * Messages of an instance that have their place in a lane and are not settled. Reads the lanes whole, which is why it is asked
+ * seldom: an index that knew this would change with every message, and the updates of lanes are the hot path.
+ */
+export async function countWaiting(db: Queryable, tenantId: TenantId, instanceId: InstanceId): Promise<number> {
+  const [row] = await db.query<{ waiting: number }>(sql`
+    select coalesce(sum(next_seq - head_seq), 0)::float8 as waiting from chat_lane
+    where tenant_id = ${tenantId} and instance_id = ${instanceId} and head_seq < next_seq`)
+  return row?.waiting ?? 0
+}
+
 /** At the start of a lease nothing is in flight: heads that a predecessor left so are due again, under the same ids. */
 export async function recoverLanes(db: Queryable, lease: Lease, instanceId: InstanceId): Promise<number> {
   return db.execute(sql`
@@ -137,7 +148,7 @@ export type Outcome =
       readonly strike: boolean
       readonly code: string
       /** Why it waits, when nothing was wrong with it: the claim counts as none. */
-      readonly hold?: 'restricted'
+      readonly hold?: 'restricted' | 'storage'
     }
   /** It may have left: stays `sending`, its lane waits, the same id is sent again. */
   | { readonly to: 'sending'; readonly dueInMs: number; readonly strike: boolean; readonly code: string }

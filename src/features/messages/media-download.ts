@@ -2,10 +2,12 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../kernel/errors.js'
-import { publicId } from '../../kernel/ids.js'
+import { type MediaId, publicId, type TenantId } from '../../kernel/ids.js'
+import type { Database } from '../../platform/database/database.js'
 import type { ByteRange, MediaStorage } from '../../platform/media/media.js'
 import { base, familyOf } from '../../platform/media/mime.js'
 import type { MediaRow } from './media.js'
+import { findMedia } from './media-store.js'
 import { inStorage } from './store-media.js'
 
 export async function sendMedia(
@@ -13,10 +15,7 @@ export async function sendMedia(
   reply: FastifyReply,
   { row, storage }: { readonly row: MediaRow; readonly storage: MediaStorage },
 ): Promise<FastifyReply> {
-  if (row.state === 'pending') throw new AppError('media_pending')
-  if (row.state === 'failed' || row.size === null || row.sha256 === null) {
-    throw new AppError('media_unavailable', row.errorCode === null ? {} : { detail: `The reason: ${row.errorCode}.` })
-  }
+  assertStored(row)
   const etag = `"${row.sha256.toString('hex')}"`
   reply.headers({
     etag,
@@ -41,6 +40,24 @@ export async function sendMedia(
   if (request.method === 'HEAD') return reply.send(Readable.from([]))
   return reply.send(await inStorage(storage.open(row.storageKey, range)))
 }
+
+export type StoredRow = MediaRow & { readonly size: number; readonly sha256: Buffer }
+
+/** Throws `media_pending` or `media_unavailable` when there are no bytes to give. */
+export function assertStored(row: MediaRow): asserts row is StoredRow {
+  if (row.state === 'pending') throw new AppError('media_pending')
+  if (row.state === 'failed' || row.size === null || row.sha256 === null) {
+    throw new AppError('media_unavailable', row.errorCode === null ? {} : { detail: `The reason: ${row.errorCode}.` })
+  }
+}
+
+export async function findOwnMedia(db: Database, tenantId: TenantId, mediaId: MediaId): Promise<MediaRow> {
+  const row = await db.tenantTx(tenantId, (tx) => findMedia(tx, tenantId, mediaId))
+  if (!row) throw noMedia()
+  return row
+}
+
+export const noMedia = (): AppError => new AppError('not_found', { detail: 'No media has this id.' })
 
 function wantedRange({ headers }: FastifyRequest, etag: string, size: number): ByteRange | 'none' | undefined {
   const condition = headers['if-range']

@@ -1,5 +1,5 @@
 /** Downloading what came in: tries, takings-over, and what must not be left behind. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -63,7 +63,7 @@ async function connect(downloadMedia: Download, retryDelaysMs: readonly number[]
   }
   const downloads = createMediaDownloads({
     ...{ db, ids, dataKeys, clock: systemClock, logger: silentLogger, retryDelaysMs },
-    ...{ storage, maxBytes: 1_000, pollEveryMs: 50 },
+    ...{ storage, maxBytes: 1_000, pollEveryMs: 50, storageRetryMs: 10 },
   })
   await downloads.acquired?.(as, tenantId, instanceId)
   const connection = { downloadMedia } as Connection
@@ -145,6 +145,21 @@ test.each([
   expect(await rowOf(id)).toMatchObject({ attempts: tries, errorCode: code })
   expect(await eventsOf(id)).toEqual(['media.failed'])
   expect(await files()).toEqual([])
+})
+
+test('a storage that takes nothing costs the file no try, however long', async () => {
+  const id = await pending()
+  await rm(root, { recursive: true })
+  await writeFile(root, 'a file stands where the directory was')
+  let tries = 0
+  await connect(async function* () {
+    tries += 1
+    yield pdf()
+  }, [])
+  await eventually(() => tries > 5, 'it is tried again and again')
+  await rm(root)
+  await becomes(id, 'stored')
+  expect(await rowOf(id)).toMatchObject({ attempts: 1, errorCode: null })
 })
 
 test('a file above the limit is given up at once', async () => {

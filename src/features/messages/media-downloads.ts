@@ -42,6 +42,8 @@ export interface MediaDownloadsOptions {
   readonly pollEveryMs?: number
   /** After a try that failed, in ms; after the last one the file is given up. */
   readonly retryDelaysMs?: readonly number[]
+  /** After a try that the storage did not take, in ms: it is no fault of the file and counts as none. @default 20,000 */
+  readonly storageRetryMs?: number
 }
 
 export interface MediaDownloads extends SessionAttachment {
@@ -56,11 +58,11 @@ const RETRY_DELAYS_MS = [5_000, 30_000, 2 * MINUTE, 10 * MINUTE, 60 * MINUTE, 6 
 const CLAIM_MS = 30 * MINUTE
 
 /** What became of a try. */
-type Ending = { readonly failed: string } | { readonly again: string }
+type Ending = { readonly failed: string } | { readonly again: string } | 'without storage'
 
 export function createMediaDownloads(options: MediaDownloadsOptions): MediaDownloads {
   const { db, ids, storage, dataKeys, clock, logger, maxBytes } = options
-  const { concurrency = 3, pollEveryMs = 5_000, retryDelaysMs = RETRY_DELAYS_MS } = options
+  const { concurrency = 3, pollEveryMs = 5_000, retryDelaysMs = RETRY_DELAYS_MS, storageRetryMs = 20_000 } = options
   const bells = new Map<InstanceId, () => void>()
 
   return {
@@ -150,7 +152,7 @@ export function createMediaDownloads(options: MediaDownloadsOptions): MediaDownl
       if (error instanceof AppError && (error.code === 'media_too_large' || error.code === 'media_empty')) {
         return { failed: error.code }
       }
-      if (error instanceof AppError && error.code === 'storage_unavailable') return { again: error.code }
+      if (error instanceof AppError && error.code === 'storage_unavailable') return 'without storage'
       throw error
     }
   }
@@ -158,6 +160,9 @@ export function createMediaDownloads(options: MediaDownloadsOptions): MediaDownl
   async function settle(session: SessionContext, due: DueMedia, ending: Ending): Promise<void> {
     const { tenantId, signal } = session
     if (signal.aborted) return postponeDownload(db, tenantId, due.id, { afterMs: 0, counts: false })
+    if (ending === 'without storage') {
+      return postponeDownload(db, tenantId, due.id, { afterMs: storageRetryMs, counts: false })
+    }
     const afterMs = retryDelaysMs[due.attempts - 1]
     if ('again' in ending && afterMs !== undefined) {
       return postponeDownload(db, tenantId, due.id, { afterMs, counts: true })

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
 import { eventually } from '../../../test/support/eventually.js'
 import { type Answer, createTestServer, type TestServer } from '../../../test/support/http-server.js'
+import { systemClock } from '../../kernel/clock.js'
 import { createIdGenerator } from '../../kernel/ids.js'
 import { createDirectoryStorage } from '../../platform/media/fs.js'
 import { jpeg, mp4, pdf, png, program, voiceNote, webp } from '../../platform/media/testing/samples.js'
@@ -24,7 +25,9 @@ beforeAll(async () => {
   database = await createTestDatabase()
   root = await mkdtemp(join(tmpdir(), 'mirante-media-'))
   const storage = createDirectoryStorage(root)
-  const routes = mediaRoutes({ db: database.db, ids: createIdGenerator(), storage, maxBytes: MAX_BYTES })
+  const routes = mediaRoutes({
+    ...{ db: database.db, ids: createIdGenerator(), clock: systemClock, storage, maxBytes: MAX_BYTES },
+  })
   http = await createTestServer({ db: database.db, modules: () => [routes] })
   await http.server.start()
 })
@@ -345,4 +348,11 @@ describe('a download', () => {
     expect((await get(path)).status).toBe(404)
     expect((await storedFiles()).length).toBe(before - 1)
   })
+})
+
+it('a directory gives no links', async () => {
+  const { json } = await upload(await png())
+  const answer = await get(`/api/media/${json.id}/url`)
+  expect(answer.status).toBe(409)
+  expect(await answer.json()).toMatchObject({ code: 'media_url_unsupported' })
 })

@@ -1,5 +1,6 @@
 /** The HTTP routes of media: upload, download, what is known of it, delete. */
 import { z } from 'zod'
+import type { Clock } from '../../kernel/clock.js'
 import { sha256 } from '../../kernel/crypto.js'
 import { AppError } from '../../kernel/errors.js'
 import type { IdGenerator, MediaId, TenantId } from '../../kernel/ids.js'
@@ -10,9 +11,10 @@ import { claimKey, type RequestIdentity, releaseKey, storeAnswer } from '../../p
 import { type App, idParam } from '../../platform/http/route.js'
 import { type FilePart, takeFile } from '../../platform/http/upload.js'
 import type { MediaStorage } from '../../platform/media/media.js'
-import { assertFits, type MediaRow, type MediaType, maxBytesFor, mediaTypes, storageKeyOf, tooLarge } from './media.js'
-import { sendMedia } from './media-download.js'
+import { assertFits, type MediaType, maxBytesFor, mediaTypes, storageKeyOf, tooLarge } from './media.js'
+import { findOwnMedia, noMedia, sendMedia } from './media-download.js'
 import { deleteMedia, findMedia, insertUpload } from './media-store.js'
+import { mediaUrlRoute } from './media-url-route.js'
 import { type MediaView, mediaView, viewMedia } from './media-view.js'
 import { type StoredMedia, storeMedia } from './store-media.js'
 
@@ -20,6 +22,7 @@ export interface MediaRoutesDeps {
   readonly db: Database
   readonly ids: IdGenerator
   readonly storage: MediaStorage
+  readonly clock: Pick<Clock, 'now'>
   /** Our own limit for any file. */
   readonly maxBytes: number
 }
@@ -50,7 +53,7 @@ export function mediaRoutes(deps: MediaRoutesDeps): (app: App) => void {
         },
       },
       async (request, reply) => {
-        const row = await findOwn(db, request.auth.tenantId, request.params.id)
+        const row = await findOwnMedia(db, request.auth.tenantId, request.params.id)
         return sendMedia(request, reply, { row, storage })
       },
     )
@@ -66,8 +69,10 @@ export function mediaRoutes(deps: MediaRoutesDeps): (app: App) => void {
           response: { 200: mediaView },
         },
       },
-      async (request) => viewMedia(await findOwn(db, request.auth.tenantId, request.params.id)),
+      async (request) => viewMedia(await findOwnMedia(db, request.auth.tenantId, request.params.id)),
     )
+
+    mediaUrlRoute(app, deps)
 
     app.delete(
       '/api/media/:id',
@@ -187,14 +192,6 @@ interface Upload {
   readonly stored: StoredMedia
   readonly filename: string | null
 }
-
-async function findOwn(db: Database, tenantId: TenantId, mediaId: MediaId): Promise<MediaRow> {
-  const row = await db.tenantTx(tenantId, (tx) => findMedia(tx, tenantId, mediaId))
-  if (!row) throw noMedia()
-  return row
-}
-
-const noMedia = (): AppError => new AppError('not_found', { detail: 'No media has this id.' })
 
 /** A name that may stand in a header, a message and a row. */
 function cleanFilename(filename: string | undefined): string | null {

@@ -1,7 +1,7 @@
 /** `GET /api/messages`: list and search. */
 import { z } from 'zod'
 import { isStorable } from '../../kernel/storable-text.js'
-import type { Database } from '../../platform/database/database.js'
+import type { Reader } from '../../platform/database/reader.js'
 import { type App, idParam, pageOf, pageQuery } from '../../platform/http/route.js'
 import { messageStatuses } from './message.js'
 import { pageOfMessages, parseMessageCursor } from './message-cursor.js'
@@ -40,7 +40,7 @@ const query = pageQuery
   })
   .strict()
 
-export function messageListRoutes({ db }: { readonly db: Database }): (app: App) => void {
+export function messageListRoutes({ reader }: { readonly reader: Reader }): (app: App) => void {
   return (app) => {
     app.get(
       '/api/messages',
@@ -60,8 +60,8 @@ export function messageListRoutes({ db }: { readonly db: Database }): (app: App)
         // Under row-level security no index of words serves; the statement names the tenant throughout.
         const rows =
           q === undefined
-            ? await db.tenantTx(tenantId, (tx) => listMessages(tx, tenantId, filter))
-            : await listMessages(db, tenantId, { ...filter, search: parseSearch(q) })
+            ? await reader.tenantTx(tenantId, (tx) => listMessages(tx, tenantId, filter))
+            : await reader.asSystem(tenantId, (db) => listMessages(db, tenantId, { ...filter, search: parseSearch(q) }))
         return pageOfMessages(rows, limit, viewMessage)
       },
     )

@@ -6,6 +6,7 @@ import { buildInstance, buildTenant, takeLease } from '../../../test/support/fac
 import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
 import { systemClock } from '../../kernel/clock.js'
 import { createIdGenerator, type InstanceId, publicId } from '../../kernel/ids.js'
+import { readerOf } from '../../platform/database/reader.js'
 import { createAddressBook } from '../contacts/address-book.js'
 import { createNews, type News } from '../instances/news.js'
 import { DEFAULT_TENANT_ID } from '../tenants/tenant.js'
@@ -30,7 +31,10 @@ beforeAll(async () => {
   const addressBook = createAddressBook({ db, ids })
   const newWhatsappId = () => `3EB0${randomBytes(9).toString('hex').toUpperCase()}`
   const queue = createMessageQueue({ db, ids, clock: systemClock, addressBook, newWhatsappId })
-  http = await createTestServer({ db, modules: () => [messageRoutes({ db, queue, news }), messageListRoutes({ db })] })
+  http = await createTestServer({
+    db,
+    modules: () => [messageRoutes({ db, queue, news }), messageListRoutes({ reader: readerOf(db) })],
+  })
   key = await http.newKey()
 })
 afterAll(async () => {
@@ -134,12 +138,13 @@ describe('Idempotency-Key', () => {
   test('a thousand equal requests at once make one message; who comes too early is told to come back', async () => {
     const answers = await Promise.all(Array.from({ length: 1_000 }, () => post({}, 'storm')))
     const accepted = answers.filter(({ status }) => status === 202)
-    const early = answers.filter(({ status }) => status === 409)
+    // On a slow machine a thousand at once may also be more than it takes.
+    const early = answers.filter(({ status }) => status === 409 || status === 503)
     expect(accepted.length + early.length).toBe(1_000)
     expect(accepted.length).toBeGreaterThan(0)
     expect(new Set(accepted.map(({ json }) => json.id)).size).toBe(1)
-    for (const { json, headers } of early) {
-      expect(json.code).toBe('idempotency_in_progress')
+    for (const { status, json, headers } of early) {
+      expect(json.code).toBe(status === 409 ? 'idempotency_in_progress' : 'overloaded')
       expect(headers['retry-after']).toBe('1')
     }
     expect(await countMessages()).toBe(1)

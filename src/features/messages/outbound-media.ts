@@ -33,6 +33,9 @@ export interface MessageWithMedia {
   readonly mediaId: MediaId | null
 }
 
+/** The code of a SendError: nothing is wrong with the message, its file cannot be read now. */
+export const WITHOUT_STORAGE = 'storage_unavailable'
+
 /** Uploads of one process at once: each reads a file and encrypts it twice. */
 const MAX_UPLOADS = 4
 
@@ -75,7 +78,8 @@ export function createOutboundMedia({ db, storage, dataKeys }: OutboundMediaDeps
     const row = await findMedia(db, place.tenantId, place.mediaId)
     if (!row) throw gone()
     if (!connection.uploadMedia) throw new SendError('unsupported_content', { sent: 'no', final: true })
-    const uploaded = await connection.uploadMedia(fileToSend(row, place.type), { signal }).catch(asSendError)
+    const { file, trouble } = fileToSend(row, place.type)
+    const uploaded = await connection.uploadMedia(file, { signal }).catch((error) => asSendError(trouble() ?? error))
     const key = await dataKeys.dataKey(place.tenantId, place.instanceId)
     // Kept before it is used: what goes under one id is the same however often it goes.
     await keepWhatsappUpload(db, place, sealFor(key, sealedPlace(place), uploaded))
@@ -88,10 +92,15 @@ export function createOutboundMedia({ db, storage, dataKeys }: OutboundMediaDeps
     return openFor(await dataKeys.dataKey(place.tenantId, place.instanceId), sealedPlace(place), sealed)
   }
 
-  function fileToSend(row: MediaRow, type: MediaType): FileToSend {
+  /** `trouble`: what the storage said, however far it was carried before it came back. */
+  function fileToSend(row: MediaRow, type: MediaType): { file: FileToSend; trouble: () => StorageError | undefined } {
     const { mimeType, size, sha256, storageKey } = row
     if (row.state !== 'stored' || mimeType === null || size === null || sha256 === null) throw gone()
-    return {
+    let said: StorageError | undefined
+    const note = (error: unknown): void => {
+      if (error instanceof StorageError) said = error
+    }
+    const file = {
       ...{ type, mimeType, size, sha256 },
       filename: row.filename ?? undefined,
       width: row.width ?? undefined,
@@ -99,8 +108,13 @@ export function createOutboundMedia({ db, storage, dataKeys }: OutboundMediaDeps
       seconds: row.seconds ?? undefined,
       waveform: row.waveform ?? undefined,
       thumbnail: row.thumbnail ?? undefined,
-      open: () => storage.open(storageKey),
+      async open() {
+        const opening = storage.open(storageKey)
+        opening.catch(note)
+        return (await opening).on('error', note)
+      },
     }
+    return { file, trouble: () => said }
   }
 }
 
@@ -114,7 +128,8 @@ const gone = (): SendError => new SendError('media_unavailable', { sent: 'no', f
 
 /** An upload that failed has sent nothing. */
 function asSendError(cause: unknown): never {
-  const isGone = cause instanceof StorageError && cause.code === 'missing'
-  if (isGone) throw gone()
+  if (cause instanceof StorageError) {
+    throw cause.code === 'missing' ? gone() : new SendError(WITHOUT_STORAGE, { sent: 'no', cause })
+  }
   throw new SendError(cause instanceof MediaError ? 'media_upload_failed' : 'not_sent', { sent: 'no', cause })
 }

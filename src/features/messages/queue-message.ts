@@ -21,7 +21,9 @@ import type { AddressBook } from '../contacts/address-book.js'
 import { type Identity, parseRecipient } from '../contacts/recipient.js'
 import { findInstance } from '../instances/instance-store.js'
 import { assertMayBeAbout, type Referenced } from './about-another.js'
+import { createAcceptGate } from './accept-gate.js'
 import { type AcceptItem, type AcceptOutcome, acceptBatch } from './accept-store.js'
+import { createBacklogLimit } from './backlog-limit.js'
 import { mediaFor } from './media-for.js'
 import type { Origin } from './message.js'
 import { findAnswer, forgetExpiredKey } from './message-store.js'
@@ -60,8 +62,8 @@ export interface MessageQueueOptions {
   readonly addressBook: AddressBook
   /** Chooses the id on the wire, once and for all. */
   readonly newWhatsappId: () => string
-  /** Requests that may wait for the next commit before callers are told to come back. */
-  readonly maxWaiting?: number
+  /** Messages of an instance that may wait to be sent before callers are told to come back. @default without limit */
+  readonly maxBacklog?: number | undefined
   /** A second flush starts beside the first when so many wait. */
   readonly secondFlushAbove?: number
   readonly maxBatch?: number
@@ -74,7 +76,9 @@ const MAX_RECIPIENTS = 20_000
 
 export function createMessageQueue(options: MessageQueueOptions): MessageQueue {
   const { db, ids, clock, addressBook, newWhatsappId, crashPoint } = options
-  const { maxWaiting = 5_000, secondFlushAbove = 300, maxBatch = 500 } = options
+  const { maxBacklog, secondFlushAbove = 300, maxBatch = 500 } = options
+  const gate = createAcceptGate({ clock })
+  const backlog = maxBacklog === undefined ? undefined : createBacklogLimit({ db, clock, most: maxBacklog })
   const batcher = createBatcher<AcceptItem, AcceptOutcome>({ flush, maxItems: maxBatch, secondAbove: secondFlushAbove })
   /** Keys whose first request is still under way in this process. */
   const running = new Map<string, Buffer>()
@@ -84,6 +88,15 @@ export function createMessageQueue(options: MessageQueueOptions): MessageQueue {
   return { queue }
 
   async function queue(request: QueueRequest) {
+    const leave = gate.enter()
+    try {
+      return await queueOnce(request)
+    } finally {
+      leave()
+    }
+  }
+
+  async function queueOnce(request: QueueRequest) {
     const key = request.idempotency && `${request.tenantId} ${request.idempotency.route} ${request.idempotency.key}`
     if (!key || !request.idempotency) return { answer: await acceptNew(request), replayed: false }
     const first = running.get(key)
@@ -99,12 +112,18 @@ export function createMessageQueue(options: MessageQueueOptions): MessageQueue {
 
   async function acceptOrReplay(request: QueueRequest, idempotency: NonNullable<QueueRequest['idempotency']>) {
     for (let attempt = 0; attempt < 3; attempt++) {
-      const answer = await accept(request)
+      const answer = await accept(request).catch((error: unknown) => refuseNew(error, request.tenantId, idempotency))
       if (answer) return { answer, replayed: false }
       const stored = await replay(request.tenantId, idempotency)
       if (stored) return { answer: stored, replayed: true }
     }
     throw inProgress()
+  }
+
+  /** What was accepted is answered as it was then, however much waits now: else its sender would take it for refused. */
+  async function refuseNew(error: unknown, tenantId: TenantId, idempotency: NonNullable<QueueRequest['idempotency']>) {
+    if (error instanceof AppError && error.status === 429 && (await replay(tenantId, idempotency))) return undefined
+    throw error
   }
 
   async function acceptNew(request: QueueRequest): Promise<QueuedAnswer> {
@@ -115,10 +134,10 @@ export function createMessageQueue(options: MessageQueueOptions): MessageQueue {
 
   /** Undefined when the idempotency key is taken. */
   async function accept(request: QueueRequest): Promise<QueuedAnswer | undefined> {
-    if (batcher.waiting >= maxWaiting) throw new AppError('overloaded', { retryAfterSeconds: 1 })
     // Before anything is asked: what cannot be a recipient is said at once.
     const chatOf = request.to === undefined ? undefined : recipient(request.to)
     await assertInstance(request.tenantId, request.instanceId)
+    await backlog?.admit(request.tenantId, request.instanceId)
     const media = await mediaFor(db, ids, request)
     const about = request.contextId === undefined ? undefined : await referenced(request, request.contextId)
     const chatId = await (chatOf?.(request) ?? about?.chatId)

@@ -17,6 +17,7 @@ import {
 } from '../../kernel/ids.js'
 import { silentLogger } from '../../kernel/logger.js'
 import type { Database } from '../../platform/database/database.js'
+import { readerOf } from '../../platform/database/reader.js'
 import type { InboundContent, OutboundContent } from '../../platform/whatsapp/content.js'
 import { createAddressBook } from '../contacts/address-book.js'
 import { record } from '../events/record.js'
@@ -36,7 +37,7 @@ let chatId: ChatId
 let key: string
 
 useTestServer(
-  (own) => [messageListRoutes({ db: own })],
+  (own) => [messageListRoutes({ reader: readerOf(own) })],
   (made) => {
     ;({ db, http } = made)
   },

@@ -23,7 +23,7 @@ import { type ClaimedHead, claimHeads, type Outcome, recoverLanes, type Settleme
 import type { LinkPreviews } from './link-preview.js'
 import { noteRecipients } from './member-receipts.js'
 import { type GivingUp, givingUp, nextTry } from './message.js'
-import type { OutboundMedia } from './outbound-media.js'
+import { type OutboundMedia, WITHOUT_STORAGE } from './outbound-media.js'
 import { referenceOf } from './reference-store.js'
 import { createRestrictions, RESTRICTED } from './restriction.js'
 
@@ -41,6 +41,8 @@ export interface SenderOptions {
   readonly policy?: GivingUp
   /** How long WhatsApp's word that a number exists (or not) is believed, in ms. */
   readonly numberCheckTtlMs?: { readonly exists: number; readonly missing: number }
+  /** A message whose file cannot be read is held so long, in ms. @default 10,000 */
+  readonly storageHoldMs?: number
   /** A look at the lanes even when nothing was heard: a lost wake-up costs at most this, in ms. */
   readonly pollEveryMs?: number
   readonly crashPoint?: (name: 'after-claim' | 'after-ack' | 'after-settle') => void
@@ -60,6 +62,7 @@ const MAX_TIMER_MS = 60_000
 export function createSender(options: SenderOptions): Sender {
   const { db, addressBook, media, previews, clock, ids, logger, crashPoint } = options
   const { maxInFlight = 32, ackTimeoutMs = 15_000, policy = givingUp, pollEveryMs = 5_000 } = options
+  const { storageHoldMs = 10_000 } = options
   const { numberCheckTtlMs = { exists: 30 * DAY_MS, missing: DAY_MS } } = options
   const restrictions = createRestrictions({ db, clock, ids, logger })
   const loops = new Map<InstanceId, Loop>()
@@ -181,7 +184,7 @@ export function createSender(options: SenderOptions): Sender {
       return { to: 'sent', at: ack.at, leftAt: ack.leftAt }
     } catch (error) {
       const held = await holdIfRestricted(session, head, error)
-      return held ?? afterFailure(session, head, error)
+      return held ?? holdWithoutStorage(error) ?? afterFailure(session, head, error)
     }
   }
 
@@ -192,6 +195,11 @@ export function createSender(options: SenderOptions): Sender {
   ): Promise<Outcome | undefined> {
     if (!(error instanceof SendError) || error.code !== RESTRICTED) return undefined
     return restrictions.holdAfter(session, head)
+  }
+
+  function holdWithoutStorage(error: unknown): Outcome | undefined {
+    if (!(error instanceof SendError) || error.code !== WITHOUT_STORAGE) return undefined
+    return { to: 'queued', dueInMs: storageHoldMs, strike: false, code: WITHOUT_STORAGE, hold: 'storage' }
   }
 
   /** Where to write to, or undefined when WhatsApp says that nobody is there. Asks once and keeps the answer. */

@@ -5,6 +5,7 @@ import { createTestDatabase, type TestDatabase } from '../../../test/support/dat
 import { buildInstance } from '../../../test/support/factories.js'
 import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
 import { systemClock } from '../../kernel/clock.js'
+import type { Dependency } from '../../kernel/dependency.js'
 import { type InstanceId, publicId, type TenantId } from '../../kernel/ids.js'
 import { silentLogger } from '../../kernel/logger.js'
 import { createIncarnation, type IncarnationService } from '../../platform/leases/incarnation.js'
@@ -12,6 +13,15 @@ import { instanceResource, schedulerResource } from '../../platform/leases/lease
 import { createLeaseStore } from '../../platform/leases/lease-store.js'
 import { DEFAULT_TENANT_ID } from '../tenants/tenant.js'
 import { clusterRoutes } from './cluster-routes.js'
+import { createDependencyChecks } from './dependency-checks.js'
+
+const limping: Dependency = {
+  name: 'redis',
+  check: async () => ({
+    ...{ name: 'redis', status: 'degraded', meanwhile: 'It may forget.', latencyMs: 1.5, version: '7.0.15' },
+    problems: [{ code: 'evicting_policy', found: 'It evicts.', action: 'Set maxmemory-policy noeviction.' }],
+  }),
+}
 
 let database: TestDatabase
 let http: TestServer
@@ -23,7 +33,8 @@ let otherTenant: TenantId
 beforeAll(async () => {
   database = await createTestDatabase()
   const { db } = database
-  http = await createTestServer({ db, modules: () => [clusterRoutes({ db })] })
+  const dependencies = createDependencyChecks({ dependencies: [limping], clock: systemClock })
+  http = await createTestServer({ db, modules: () => [clusterRoutes({ db, dependencies })] })
   alive = createIncarnation({
     ...{ db, replica: 'one', role: 'gateway', slot: 1, version: '1.2.3' },
     ...{ clock: systemClock, random: Math.random, logger: silentLogger },
@@ -36,7 +47,7 @@ beforeAll(async () => {
   const resources = [instanceResource(mine), instanceResource(foreign), schedulerResource]
   await leases.poll(resources)
   for (const resource of resources.slice(0, 2)) {
-    await leases.take({ resource, holder: alive.id, token: randomUUID(), seenEpoch: 0n, seenRenewSeq: 0n })
+    await leases.take({ resource, holder: alive.id, token: randomUUID(), seenEpoch: 0n, seenRenewSeq: 0n, how: 'free' })
   }
 })
 afterAll(async () => {
@@ -64,6 +75,10 @@ it('shows the processes that are alive, and the leases of the tenant with holder
       ...{ acquiredAt: null, ageMs: null },
     },
   ])
+})
+
+it('shows what the process depends on, with every problem and what to do', async () => {
+  expect((await cluster()).dependencies).toEqual([await limping.check()])
 })
 
 it('shows a tenant nothing of the numbers of another', async () => {

@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import type { InstanceId, TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
+import { heldLocks } from '../../platform/database/held-locks.js'
 
 export interface ProcessRow {
   readonly incarnation: string
@@ -12,20 +13,39 @@ export interface ProcessRow {
   readonly started_at: Date
   /** Null where the process holds no lock that could tell: then only the TTL of its leases does. */
   readonly alive: boolean | null
+  /** An operator drains its replica. */
+  readonly drained: boolean
+  /** Since its last report; null, like all below, when it has made none. */
+  readonly report_age_ms: number | null
+  readonly built_for: number | null
+  /** Null in a report: it is no gateway. */
+  readonly held: number | null
+  readonly open: number | null
+  readonly capacity: number | null
+  readonly draining: boolean | null
+  readonly clock_ahead_ms: bigint | null
+  readonly rss_bytes: bigint | null
+  readonly dependencies: readonly ReportedDependency[] | null
+}
+
+export interface ReportedDependency {
+  readonly name: string
+  readonly status: 'up' | 'degraded' | 'down'
+  /** Their codes. */
+  readonly problems: readonly string[]
 }
 
 /** All processes that the database knows of, the dead among them until somebody has taken over what they held. */
 export function listProcesses(db: Queryable): Promise<ProcessRow[]> {
   return db.query<ProcessRow>(sql`
-    with held as materialized (
-      select (classid::bigint << 32) | objid::bigint as lock from pg_locks
-      where locktype = 'advisory' and objsubid = 1 and granted
-        and database = (select oid from pg_database where datname = current_database())
-    )
+    with held as materialized (${heldLocks})
     select incarnation, replica, role, slot, version, started_at,
       case when incarnation_lock is not null
-        then exists (select from held where held.lock = process.incarnation_lock) end as alive
-    from process order by replica, role, slot, started_at`)
+        then exists (select from held where held.lock = process.incarnation_lock) end as alive,
+      exists (select from replica_drain d where d.replica = process.replica) as drained,
+      (extract(epoch from clock_timestamp() - r.reported_at) * 1000)::float8 as report_age_ms,
+      r.built_for, r.held, r.open, r.capacity, r.draining, r.clock_ahead_ms, r.rss_bytes, r.dependencies
+    from process left join process_report r using (incarnation) order by replica, role, slot, started_at`)
 }
 
 export interface LeaseRow {
@@ -53,4 +73,26 @@ export function listLeases(
     left join instance i on l.resource = 'instance:' || i.id::text and i.tenant_id = ${tenantId} and i.deleted_at is null
     where l.resource > ${after} and (i.id is not null or l.resource not like 'instance:%')
     order by l.resource limit ${limit}`)
+}
+
+/** Numbers that somebody should hold. Of all tenants: room is of the cluster. */
+export async function countWanted(db: Queryable): Promise<number> {
+  const [row] = await db.query<{ count: number }>(
+    sql`select count(*)::int as count from instance where enabled and deleted_at is null`,
+  )
+  return row?.count ?? 0
+}
+
+export interface SchemaRow {
+  /** The newest migration. */
+  readonly version: number
+  /** The oldest schema whose code works with this one. */
+  readonly works_with: number
+}
+
+export async function findSchema(db: Queryable): Promise<SchemaRow> {
+  const [row] = await db.query<SchemaRow>(sql`
+    select coalesce(max(version), 0) as version, coalesce(max(coalesce(works_with, version)), 0) as works_with
+    from schema_migration`)
+  return row ?? { version: 0, works_with: 0 }
 }

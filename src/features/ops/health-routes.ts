@@ -1,22 +1,28 @@
 /**
  * Health, for three kinds of askers. Balancers and orchestrators: `/startupz`, `/livez` (this process answers; nothing else is
- * asked, or a lost database would restart every replica) and `/readyz` (it can do its work). Monitors: `/health`, the whole
- * as one word. People: `/api/health` and `/api/memory/report`.
+ * asked, or a lost database would restart every replica) and `/readyz` (it can do its work: without the other servers it can,
+ * if `degraded`, or all replicas would leave together). Monitors: `/health`, the whole as one word. People: `/api/health` and
+ * `/api/memory/report`.
  */
 import { getHeapStatistics } from 'node:v8'
 import { z } from 'zod'
 import type { Clock } from '../../kernel/clock.js'
+import type { DependencyReport } from '../../kernel/dependency.js'
 import { publicId, type TenantId } from '../../kernel/ids.js'
+import type { Cache } from '../../platform/cache/cache.js'
 import type { Database } from '../../platform/database/database.js'
 import { type Authenticate, hasScope, presentedKey } from '../../platform/http/auth.js'
 import type { App } from '../../platform/http/route.js'
 import { type ConnectionStatus, connectionStatuses } from '../instances/instance.js'
 import { type CheckResult, createDatabaseCheck, type DatabaseCheck } from './database-check.js'
+import type { DependencyChecks } from './dependency-checks.js'
 import { countInstancesByStatus, type InstanceHealthRow, listInstanceHealth } from './health-store.js'
 
 export interface HealthRoutesDeps {
   readonly db: Database
   readonly clock: Clock
+  readonly cache: Cache
+  readonly dependencies: DependencyChecks
   readonly authenticate: Authenticate
   /** Whether this process has finished starting. */
   readonly isStarted: () => boolean
@@ -30,7 +36,10 @@ export interface HealthRoutesDeps {
 const tags = ['Health']
 const health = z.enum(['healthy', 'unhealthy'])
 const checkView = z.object({ status: health, durationMs: z.number() })
-const checksView = z.object({ database: checkView })
+const checksView = z
+  .object({ database: checkView })
+  .catchall(checkView)
+  .meta({ description: 'The database, and each other server that is configured: `redis`, `rabbitmq`, …' })
 const probeView = z.object({ status: z.string() })
 const healthView = z.object({ status: health, checks: checksView })
 
@@ -44,7 +53,8 @@ export function healthRoutes(deps: HealthRoutesDeps): (app: App) => void {
   }
 }
 
-function addProbes(app: App, { isStarted, isDraining }: HealthRoutesDeps, checkDatabase: DatabaseCheck): void {
+function addProbes(app: App, deps: HealthRoutesDeps, checkDatabase: DatabaseCheck): void {
+  const { isStarted, isDraining, dependencies } = deps
   const config = { scope: 'public' } as const
   const response = { 200: probeView, 503: probeView }
 
@@ -60,25 +70,29 @@ function addProbes(app: App, { isStarted, isDraining }: HealthRoutesDeps, checkD
     if (isDraining()) return reply.code(503).send({ status: 'draining' })
     if (!isStarted()) return reply.code(503).send({ status: 'starting' })
     const { status } = await checkDatabase()
-    return status === 'healthy' ? { status: 'ready' } : reply.code(503).send({ status: 'database_unavailable' })
+    if (status !== 'healthy') return reply.code(503).send({ status: 'database_unavailable' })
+    // Not waited for: a server that hangs would make balancers give up on every replica.
+    return { status: othersOf(dependencies.known()).some(isDown) ? 'degraded' : 'ready' }
   })
 
   app.get(
     '/health',
     { config, schema: { tags, summary: 'All that Mirante needs', response: { 200: healthView, 503: healthView } } },
     async (_request, reply) => {
-      const database = await checkDatabase()
-      return reply
-        .code(database.status === 'healthy' ? 200 : 503)
-        .send({ status: database.status, checks: { database } })
+      const { status, checks } = await checkAll(deps, checkDatabase)
+      return reply.code(status === 'healthy' ? 200 : 503).send({ status, checks })
     },
   )
 }
+
+/** As long as a count of instances may be shown again. */
+const COUNTS_VALID_MS = 2_000
 
 const countsView = z.object({
   total: z.number(),
   connected: z.number(),
   byStatus: z.record(z.enum(connectionStatuses), z.number()),
+  ageMs: z.int().meta({ description: 'How long ago they were counted: dashboards that ask often share an answer.' }),
 })
 
 function addHealth(app: App, deps: HealthRoutesDeps, checkDatabase: DatabaseCheck): void {
@@ -97,11 +111,11 @@ function addHealth(app: App, deps: HealthRoutesDeps, checkDatabase: DatabaseChec
       },
     },
     async (request) => {
-      const database = await checkDatabase()
-      const key = database.status === 'healthy' ? presentedKey(request) : undefined
+      const all = await checkAll(deps, checkDatabase)
+      const key = all.checks.database.status === 'healthy' ? presentedKey(request) : undefined
       // Whatever goes wrong with the counting, the health itself is told: that is what the route is for.
       const instances = key === undefined ? null : await countFor(deps, key).catch(() => null)
-      return { ...summary(database, deps), instances }
+      return { ...summary(all, deps), instances }
     },
   )
 }
@@ -137,10 +151,10 @@ function addForcedCheck(app: App, deps: HealthRoutesDeps, checkDatabase: Databas
       },
     },
     async ({ auth: { tenantId } }) => {
-      const database = await checkDatabase({ fresh: true })
+      const all = await checkAll(deps, checkDatabase, { fresh: true })
       const rows = await deps.db.tenantTx(tenantId, (tx) => listInstanceHealth(tx, tenantId))
       const checkedAt = new Date(deps.clock.now()).toISOString()
-      return { ...summary(database, deps), checkedAt, instances: rows.map(showInstanceHealth) }
+      return { ...summary(all, deps), checkedAt, instances: rows.map(showInstanceHealth) }
     },
   )
 }
@@ -191,17 +205,44 @@ function addMemoryReport(app: App, { processName }: HealthRoutesDeps): void {
 
 // Helpers
 
-const summary = (database: CheckResult, { version }: HealthRoutesDeps) => ({
-  status: database.status,
+interface Checked {
+  readonly status: 'healthy' | 'unhealthy'
+  readonly checks: { readonly database: CheckResult } & Readonly<Record<string, CheckResult>>
+}
+
+async function checkAll(
+  { dependencies }: HealthRoutesDeps,
+  checkDatabase: DatabaseCheck,
+  options?: { readonly fresh: boolean },
+): Promise<Checked> {
+  const [database, reports] = await Promise.all([checkDatabase(options), dependencies.check()])
+  const others = othersOf(reports).map((report): [string, CheckResult] => {
+    const status = isDown(report) ? 'unhealthy' : 'healthy'
+    return [report.name, { status, durationMs: report.latencyMs ?? 0 }]
+  })
+  const checks = { database, ...Object.fromEntries(others) }
+  const unhealthy = Object.values(checks).some(({ status }) => status === 'unhealthy')
+  return { status: unhealthy ? 'unhealthy' : 'healthy', checks }
+}
+
+/** The database has a check of its own: whether it can be written to. */
+const othersOf = (reports: readonly DependencyReport[]) => reports.filter(({ name }) => name !== 'postgres')
+const isDown = ({ status }: DependencyReport): boolean => status === 'down'
+
+const summary = ({ status, checks }: Checked, { version }: HealthRoutesDeps) => ({
+  status,
   version,
   uptime: Math.round(process.uptime()),
-  checks: { database },
+  checks,
 })
 
-async function countFor({ authenticate, db }: HealthRoutesDeps, key: string) {
+async function countFor({ authenticate, db, cache }: HealthRoutesDeps, key: string) {
   const auth = await authenticate(key)
   if (!hasScope(auth, 'read')) return null
-  return countInstances(db, auth.tenantId)
+  const { tenantId } = auth
+  const count = () => countInstances(db, tenantId)
+  const { value, ageMs } = await cache.remember({ tenantId, name: 'instance-counts' }, COUNTS_VALID_MS, count)
+  return { ...value, ageMs }
 }
 
 async function countInstances(db: Database, tenantId: TenantId) {

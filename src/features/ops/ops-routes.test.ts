@@ -4,21 +4,41 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js'
 import { buildInstance } from '../../../test/support/factories.js'
 import { createTestServer, type TestServer } from '../../../test/support/http-server.js'
-import { systemClock } from '../../kernel/clock.js'
+import { type Clock, systemClock } from '../../kernel/clock.js'
+import type { Dependency } from '../../kernel/dependency.js'
 import { createIdGenerator, type JobId, publicId, type TenantId } from '../../kernel/ids.js'
 import { silentLogger } from '../../kernel/logger.js'
+import { createCache } from '../../platform/cache/cache.js'
+import { createMemoryCache } from '../../platform/cache/memory.js'
 import type { Database } from '../../platform/database/database.js'
 import { authorizationContract } from '../../platform/http/authorization.contract.js'
 import { createJobs } from '../../platform/jobs/create-jobs.js'
 import { DEFAULT_TENANT_ID } from '../tenants/tenant.js'
 import { deadLetterRoutes } from './dead-letter-routes.js'
+import { createDependencyChecks } from './dependency-checks.js'
 import { healthRoutes } from './health-routes.js'
 
 const ids = createIdGenerator()
 let database: TestDatabase
 let http: TestServer
 let key: string
-const state = { started: true, draining: false, away: false }
+const state = { started: true, draining: false, away: false, redis: 'up' as 'up' | 'down' | 'hanging' }
+const redis: Dependency = {
+  name: 'redis',
+  check: () =>
+    state.redis === 'hanging'
+      ? new Promise(() => {})
+      : Promise.resolve({
+          ...{ name: 'redis', status: state.redis, meanwhile: null, latencyMs: 1, version: '7.0.15', problems: [] },
+        }),
+}
+/** For it each look is long ago, and no wait is long. */
+let elapsed = 0
+const impatient: Clock = {
+  ...systemClock,
+  mono: () => (elapsed += 60_000),
+  sleep: (_ms, signal) => systemClock.sleep(50, signal),
+}
 
 beforeAll(async () => {
   database = await createTestDatabase()
@@ -28,6 +48,8 @@ beforeAll(async () => {
       healthRoutes({
         db: breakable(database.db),
         clock: systemClock,
+        cache: createCache({ place: createMemoryCache({ clock: systemClock }), clock: systemClock }),
+        dependencies: createDependencyChecks({ dependencies: [redis], clock: impatient }),
         authenticate,
         isStarted: () => state.started,
         isDraining: () => state.draining,
@@ -119,12 +141,31 @@ describe('the probes', () => {
   })
 })
 
+describe('a server beside the database that is away', () => {
+  it.each(['down', 'hanging'] as const)('(%s) leaves the process ready, if degraded', async (redis) => {
+    await during({ redis }, async () => {
+      await expect.poll(() => http.ask('GET', '/readyz')).toMatchObject({ status: 200, json: { status: 'degraded' } })
+      const checks = { database: { status: 'healthy' }, redis: { status: 'unhealthy' } }
+      expect(await http.ask('GET', '/health')).toMatchObject({ status: 503, json: { status: 'unhealthy', checks } })
+      expect(await http.ask('GET', '/api/health', { key })).toMatchObject({
+        ...{ status: 200, json: { status: 'unhealthy', instances: { total: expect.any(Number) } } },
+      })
+    })
+    await expect.poll(() => http.ask('GET', '/readyz')).toMatchObject({ status: 200, json: { status: 'ready' } })
+  })
+})
+
 describe('the health of instances', () => {
   it('is counted for a key that may read, of its own tenant', async () => {
     await buildInstance(database.db, DEFAULT_TENANT_ID)
-    await buildInstance(database.db, await http.newTenant())
-    const mine = await http.ask('GET', '/api/health', { key })
-    expect(mine.json).toMatchObject({ status: 'healthy', version: '1.2.3', instances: { total: 1 } })
+    const tenantId = await http.newTenant()
+    await buildInstance(database.db, tenantId)
+    const mine = await http.ask('GET', '/api/health', { key: await http.newKey({ tenantId }) })
+    expect(mine.json).toMatchObject({
+      status: 'healthy',
+      version: '1.2.3',
+      instances: { total: 1, ageMs: expect.any(Number) },
+    })
     expect(Object.values<number>(mine.json.instances.byStatus).reduce((sum, count) => sum + count, 0)).toBe(1)
     for (const asked of [{}, { key: 'wrong' }, { key: await http.newKey({ scopes: ['send'] }) }]) {
       expect((await http.ask('GET', '/api/health', asked)).json.instances).toBeNull()

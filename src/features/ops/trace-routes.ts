@@ -1,8 +1,7 @@
 /** `GET /api/messages/:id/trace`. */
 import { z } from 'zod'
-import { AppError } from '../../kernel/errors.js'
 import { publicId } from '../../kernel/ids.js'
-import type { Database } from '../../platform/database/database.js'
+import type { Reader } from '../../platform/database/reader.js'
 import { type App, idParam } from '../../platform/http/route.js'
 import { messageStatuses } from '../messages/message.js'
 import { deliveryWithAttempts, viewDeliveryWithAttempts } from '../webhooks/webhook-view.js'
@@ -79,7 +78,7 @@ const traceView = z
   })
   .meta({ id: 'MessageTrace' })
 
-export function traceRoutes({ db }: { readonly db: Database }): (app: App) => void {
+export function traceRoutes({ reader }: { readonly reader: Reader }): (app: App) => void {
   return (app) => {
     app.get(
       '/api/messages/:id/trace',
@@ -94,11 +93,7 @@ export function traceRoutes({ db }: { readonly db: Database }): (app: App) => vo
           response: { 200: traceView },
         },
       },
-      async ({ auth: { tenantId }, params: { id } }) => {
-        const trace = await traceMessage(db, tenantId, id)
-        if (!trace) throw new AppError('not_found', { detail: 'No message has this id.' })
-        return viewTrace(trace)
-      },
+      async ({ auth: { tenantId }, params: { id } }) => viewTrace(await traceMessage(reader, tenantId, id)),
     )
   }
 }

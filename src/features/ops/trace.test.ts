@@ -6,6 +6,7 @@ import type { TestServer } from '../../../test/support/http-server.js'
 import { useTestServer } from '../../../test/support/use-server.js'
 import { type ChatId, createIdGenerator, type InstanceId, type MessageId, publicId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
+import { readerOf } from '../../platform/database/reader.js'
 import type { Lease } from '../../platform/leases/lease.js'
 import { createAddressBook } from '../contacts/address-book.js'
 import { record } from '../events/record.js'
@@ -29,7 +30,7 @@ let lease: Lease
 let chatId: ChatId
 
 useTestServer(
-  (own) => [traceRoutes({ db: own })],
+  (own) => [traceRoutes({ reader: readerOf(own) })],
   async (made) => {
     ;({ db, http } = made)
     key = await http.newKey({ scopes: ['read'] })

@@ -3,8 +3,10 @@
  * person stepped in, the events that were recorded of it, and what became of these at the tenant's webhook endpoints.
  * Nothing is recorded for the trace's own sake while all goes well.
  */
+import { AppError } from '../../kernel/errors.js'
 import type { MessageId, TenantId } from '../../kernel/ids.js'
-import type { Database, Tx } from '../../platform/database/database.js'
+import type { Tx } from '../../platform/database/database.js'
+import type { Reader } from '../../platform/database/reader.js'
 import { listMemberReceipts, type MemberReceipt } from '../messages/member-receipt-store.js'
 import { listSteps, type StepRow } from '../messages/step-store.js'
 import {
@@ -56,11 +58,11 @@ export interface Trace {
   readonly recipients: readonly MemberReceipt[]
 }
 
-/** Undefined: no such message. */
-export function traceMessage(db: Database, tenantId: TenantId, messageId: MessageId): Promise<Trace | undefined> {
-  return db.tenantTx(tenantId, async (tx: Tx) => {
+/** Throws `not_found`: within the reading, so that the primary is asked when a replica does not know the message yet. */
+export function traceMessage(reader: Reader, tenantId: TenantId, messageId: MessageId): Promise<Trace> {
+  return reader.tenantTx(tenantId, async (tx: Tx) => {
     const message = await findTraced(tx, tenantId, messageId)
-    if (!message) return undefined
+    if (!message) throw new AppError('not_found', { detail: 'No message has this id.' })
     const noted = await listSteps(tx, tenantId, messageId)
     const events = await listTracedEvents(tx, tenantId, messageId)
     const steps = stepsOf(message, noted, events)

@@ -24,9 +24,9 @@ import {
   retry,
   snooze,
 } from '../../platform/jobs/jobs.js'
+import { ensureBody } from '../events/bodies.js'
 import type { ShowEvents } from '../events/event-view.js'
 import type { DataKeys } from '../tenants/data-keys.js'
-import { ensureBody } from './bodies.js'
 import { type DeliveryKey, startOfAnswer } from './delivery.js'
 import type { DeliveryGate } from './delivery-gate.js'
 import { type AttemptResult, dropDelivery, loadParcels, type Parcel, recordAttempts } from './delivery-store.js'

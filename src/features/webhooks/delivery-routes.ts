@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { AppError } from '../../kernel/errors.js'
 import { publicId } from '../../kernel/ids.js'
 import type { Database } from '../../platform/database/database.js'
+import type { Reader } from '../../platform/database/reader.js'
 import { type App, idParam, pageOf, pageQuery } from '../../platform/http/route.js'
 import { deliveryStatuses } from './delivery.js'
 import { findDelivery, listAttempts, listDeliveries } from './delivery-store.js'
@@ -13,7 +14,13 @@ import { deliveryView, deliveryWithAttempts, viewDelivery, viewDeliveryWithAttem
 
 const tags = ['Webhooks']
 
-export function deliveryRoutes({ db }: { readonly db: Database }): (app: App) => void {
+export interface DeliveryRoutesDeps {
+  readonly db: Database
+  /** For the list. */
+  readonly reader: Reader
+}
+
+export function deliveryRoutes({ db, reader }: DeliveryRoutesDeps): (app: App) => void {
   return (app) => {
     app.get(
       '/api/webhooks/:id/deliveries',
@@ -32,7 +39,7 @@ export function deliveryRoutes({ db }: { readonly db: Database }): (app: App) =>
         const { limit, cursor, status } = request.query
         const before = parseCursor('dlv', cursor)
         const endpointId = request.params.id
-        const found = await db.tenantTx(tenantId, async (tx) => {
+        const found = await reader.tenantTx(tenantId, async (tx) => {
           if (!(await findEndpoint(tx, tenantId, endpointId))) throw endpointNotFound()
           return listDeliveries(tx, tenantId, { endpointId, status, before, limit: limit + 1 })
         })

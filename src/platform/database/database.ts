@@ -60,6 +60,11 @@ export function sqlState(error: unknown): string | undefined {
   return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 
+/** Whether PostgreSQL took a look at the values and refused one (SQLSTATE 22 data, 23 constraint): nothing was written. */
+export function isValueRefused(error: unknown): boolean {
+  return /^2[23]/.test(sqlState(error) ?? '')
+}
+
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -75,6 +80,8 @@ const UNREACHABLE = new Set([
   // A statement was given to a connection at the very moment at which it broke.
   'ERR_STREAM_DESTROYED',
   'ERR_STREAM_WRITE_AFTER_END',
+  // None of several hosts takes writes now.
+  'NO_PRIMARY',
 ])
 
 /** What `pg` says, without a code, when a connection breaks, hangs, or cannot be had from the pool. */

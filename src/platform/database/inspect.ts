@@ -1,9 +1,12 @@
 /** A look at a database from outside, for a person: what it is, what it has room for, which schema it holds. Changes nothing. */
 import pg from 'pg'
 import sql from 'sql-template-tag'
+import { systemClock } from '../../kernel/clock.js'
 import type { Queryable } from './database.js'
-import { schemaVersion } from './migrate.js'
+import { heldLocks } from './held-locks.js'
+import { oldestWorkingCode, schemaVersion } from './migrate.js'
 import { clientConfig, requestTimeouts, run } from './postgres-client.js'
+import { findPrimaryUrl } from './postgres-primary.js'
 
 export interface DatabaseFacts {
   /** `18.1` */
@@ -24,12 +27,15 @@ export interface DatabaseFacts {
   readonly roundTripMs: number
   /** 0: empty. */
   readonly schemaVersion: number
+  /** The oldest schema whose code works with this one. */
+  readonly oldestWorkingCode: number
 }
 
 /** Rejects with what PostgreSQL or the connection says; `isDatabaseUnavailable` tells which. */
 export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
+  const primaryUrl = await findPrimaryUrl(url, { clock: systemClock, random: Math.random })
   const client = new pg.Client(
-    clientConfig({ url, applicationName: 'mirante doctor', role: null, timeouts: requestTimeouts }),
+    clientConfig({ url: primaryUrl, applicationName: 'mirante doctor', role: null, timeouts: requestTimeouts }),
   )
   client.on('error', () => {})
   await client.connect()
@@ -43,6 +49,7 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
       ...(await readServer(db)),
       ...(await readClock(db)),
       schemaVersion: schema,
+      oldestWorkingCode: await oldestWorkingCode(db),
       replicas: schema === 0 ? 0 : await countReplicas(db),
     }
   } finally {
@@ -83,9 +90,6 @@ async function readClock(db: Queryable): Promise<Pick<DatabaseFacts, 'clockAhead
 async function countReplicas(db: Queryable): Promise<number> {
   const [row] = await db.query<{ count: number }>(sql`
     select count(distinct replica)::int as count from process
-    where incarnation_lock in (
-      select (classid::bigint << 32) | objid::bigint from pg_locks
-      where locktype = 'advisory' and objsubid = 1 and granted
-        and database = (select oid from pg_database where datname = current_database()))`)
+    where incarnation_lock in (${heldLocks})`)
   return row?.count ?? 0
 }

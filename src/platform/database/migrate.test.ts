@@ -9,7 +9,7 @@ import { createEmptyDatabase, onServer, testServerUrl } from '../../../test/supp
 import { AppError } from '../../kernel/errors.js'
 import { createIdGenerator } from '../../kernel/ids.js'
 import type { Database } from './database.js'
-import { codeVersion, migrate, schemaVersion } from './migrate.js'
+import { codeVersion, migrate, oldestWorkingCode, schemaVersion } from './migrate.js'
 import { createPostgres } from './postgres.js'
 
 let empty: { url: string; drop(): Promise<void> }
@@ -40,7 +40,7 @@ describe('migrate', () => {
     expect(first.applied).toEqual(seen)
     expect(first.applied[0]).toBe('0001-spine.sql')
     expect(await schemaVersion(db)).toBe(first.version)
-    expect(await migrate(empty.url)).toEqual({ applied: [], version: first.version })
+    expect(await migrate(empty.url)).toEqual({ applied: [], version: first.version, newer: [] })
   })
 
   it('lets the system role read the version', async () => {
@@ -72,6 +72,38 @@ describe('migrate', () => {
     await migrate(empty.url, { directory: directory() })
     await rm(join(folder, '0002-two.sql'))
     expect(await migrate(empty.url, { directory: directory() }).catch(code)).toBe('schema_newer')
+  })
+
+  it('accepts a newer version that says it works with this one, and names it', async () => {
+    await write('0001-one.sql', 'create table one ();')
+    await write('0002-two.sql', '-- Why.\n-- works-with: 0001\n\ncreate table two ();')
+    await migrate(empty.url, { directory: directory() })
+    await rm(join(folder, '0002-two.sql'))
+    const result = await migrate(empty.url, { directory: directory() })
+    expect(result).toEqual({ applied: [], version: 1, newer: ['0002-two.sql'] })
+    expect([await schemaVersion(db), await oldestWorkingCode(db)]).toEqual([2, 1])
+  })
+
+  it('refuses what a newer version says of code newer than this one, or what says nothing after it', async () => {
+    await write('0001-one.sql', 'create table one ();')
+    await write('0002-two.sql', 'create table two ();')
+    await write('0003-three.sql', '-- works-with: 0002\ncreate table three ();')
+    await migrate(empty.url, { directory: directory() })
+    await rm(join(folder, '0003-three.sql'))
+    expect(await migrate(empty.url, { directory: directory() })).toMatchObject({ newer: ['0003-three.sql'] })
+    await rm(join(folder, '0002-two.sql'))
+    expect(await migrate(empty.url, { directory: directory() }).catch(code)).toBe('schema_newer')
+    expect(await oldestWorkingCode(db)).toBe(2)
+  })
+
+  it('adds what it needs to a table that older code has made', async () => {
+    await db.execute(sql`
+      create table schema_migration (
+        version int primary key, name text not null, sha256 text not null, applied_at timestamptz not null default now())`)
+    expect(await oldestWorkingCode(db)).toBe(0)
+    await write('0001-one.sql', '-- works-with: 0000\ncreate table one ();')
+    await migrate(empty.url, { directory: directory() })
+    expect([await schemaVersion(db), await oldestWorkingCode(db)]).toEqual([1, 0])
   })
 
   it('refuses a migration that changed after it was applied', async () => {

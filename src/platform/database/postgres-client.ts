@@ -59,6 +59,8 @@ export function clientConfig({ url, applicationName, role, timeouts }: ClientOpt
     ['tcp_keepalives_idle', 15],
     ['tcp_keepalives_interval', 5],
     ['tcp_keepalives_count', 3],
+    // Keepalives are not sent while an answer waits to be acknowledged: there the kernel would go on for a quarter of an hour.
+    ['tcp_user_timeout', 30_000],
   ]
   const given = settings.flatMap(([name, value]) => (value === null ? [] : [`-c ${name}=${value}`]))
   return {

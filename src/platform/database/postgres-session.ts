@@ -11,6 +11,8 @@ import { run } from './postgres-client.js'
 export interface PostgresSession extends DedicatedSession {
   /** LISTEN or UNLISTEN: commands that take no parameters. */
   command(text: string): Promise<void>
+  /** Ends it as if it had broken. */
+  breakOff(error: Error): void
 }
 
 export interface SessionOptions {
@@ -18,11 +20,19 @@ export interface SessionOptions {
   readonly clock: Clock
   readonly onLost: (error: Error) => void
   readonly onNotify?: (notification: Notification) => void
+  /** A rejection means that the connection leads to the wrong server: then there is no session. */
+  readonly confirm?: (client: pg.Client) => Promise<void>
 }
 
 const HEARTBEAT_MS = 15_000
 
-export async function openSession({ config, clock, onLost, onNotify }: SessionOptions): Promise<PostgresSession> {
+export async function openSession({
+  config,
+  clock,
+  onLost,
+  onNotify,
+  confirm = async () => {},
+}: SessionOptions): Promise<PostgresSession> {
   const client = new pg.Client(config)
   const over = new AbortController()
   client.on('error', lost)
@@ -31,6 +41,10 @@ export async function openSession({ config, clock, onLost, onNotify }: SessionOp
   let connected = false
   let lastTurn: Promise<unknown> = Promise.resolve()
   await client.connect()
+  await confirm(client).catch((error: unknown) => {
+    void client.end().catch(() => {})
+    throw error
+  })
   connected = true
   void heartbeat()
 
@@ -41,6 +55,7 @@ export async function openSession({ config, clock, onLost, onNotify }: SessionOp
     async command(text) {
       await inTurn(() => client.query(text))
     },
+    breakOff: lost,
     async release() {
       if (over.signal.aborted) return
       over.abort()

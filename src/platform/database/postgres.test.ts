@@ -115,7 +115,7 @@ describe('settings', () => {
   it('does not show a password when the URL is not one', () => {
     const create = () =>
       createPostgres({ url: 'postgres//me:secret@x', max: 1, applicationName: '', onError: () => {} })
-    expect(create).toThrow(/is not a URL/)
+    expect(create).toThrow(/must be a URL/)
     expect(create).not.toThrow(/secret/)
   })
 })

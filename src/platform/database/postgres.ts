@@ -4,19 +4,23 @@
  *
  * Promises: nothing is retried here. A statement whose connection broke may or may not have taken effect, and only the
  * caller knows whether it may run twice; it gets an error that `isDatabaseUnavailable` recognises. A broken connection
- * never crashes the process and is never reused.
+ * never crashes the process and is never reused, and neither is one to a server that has ceased to be the primary.
  */
-import pg from 'pg'
+import type pg from 'pg'
 import type { Sql } from 'sql-template-tag'
 import { type Clock, systemClock } from '../../kernel/clock.js'
 import type { TenantId } from '../../kernel/ids.js'
 import type { Random } from '../../kernel/random.js'
-import { type Database, type Queryable, sqlState, type Tx } from './database.js'
+import { type Database, isDatabaseUnavailable, type Queryable, sqlState, type Tx } from './database.js'
+import type { DatabaseHost } from './database-url.js'
 import { clientConfig, requestTimeouts, run, type SessionTimeouts } from './postgres-client.js'
 import { createListener } from './postgres-listener.js'
-import { openSession, type PostgresSession } from './postgres-session.js'
+import { createPools } from './postgres-pools.js'
+import { followPrimary } from './postgres-primary.js'
+import { openSession, type PostgresSession, type SessionOptions } from './postgres-session.js'
 
 export interface PostgresOptions {
+  /** With several hosts (database-url.ts), everything goes to the one that is the primary, wherever that moves. */
   readonly url: string
   /** Connections in the pool; `listen` takes one more and each `session` another. */
   readonly max: number
@@ -35,16 +39,15 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 export function createPostgres(options: PostgresOptions): Database {
   const { url, max, applicationName, onError, systemRole = 'mirante_system', timeouts = requestTimeouts } = options
   const { clock = systemClock, random = Math.random } = options
-  const config = clientConfig({ url, applicationName, role: systemRole, timeouts })
-  const pool = new pg.Pool({ ...config, max, idleTimeoutMillis: 30_000 })
-  // Without a listener of its own a checked-out client that loses its connection would end the process; whoever has it
-  // hears of the loss from its own statement.
-  pool.on('connect', (client) => void client.on('error', () => {}))
-  pool.on('error', onError)
-
   const sessions = new Set<PostgresSession>()
+  const primary = followPrimary({ url, applicationName, waitMs: timeouts.connectMs, clock, random, onMoved })
+  const pools = createPools({
+    configOf: (host) => ({ ...configOf(host), max, idleTimeoutMillis: 30_000 }),
+    primary,
+    onError,
+  })
   const listener = createListener({
-    open: (onLost, onNotify) => openSession({ config, clock, onLost, onNotify }),
+    open: (onLost, onNotify) => startSession({ onLost, onNotify }),
     clock,
     random,
     onError,
@@ -58,47 +61,82 @@ export function createPostgres(options: PostgresOptions): Database {
     tx: (work) => withClient((client) => transaction(client, 'BEGIN', work)),
     tenantTx: (tenantId, work) => withClient((client) => transaction(client, beginAsTenant(tenantId), work)),
     listen: listener.listen,
-    async session(onLost) {
-      const session = await openSession({
-        config,
-        clock,
-        onLost(error) {
-          sessions.delete(session)
-          onLost(error)
-        },
-      })
-      sessions.add(session)
-      return {
-        ...session,
-        async release() {
-          sessions.delete(session)
-          await session.release()
-        },
-      }
-    },
+    session: (onLost) => startSession({ onLost }),
     close() {
       closing ??= closeAll()
       return closing
     },
   }
 
+  function configOf(host: DatabaseHost): pg.ClientConfig {
+    return clientConfig({ url: host.url, applicationName, role: systemRole, timeouts })
+  }
+
+  /** All sessions are at the primary: they end when it moves. */
+  async function startSession({
+    onLost,
+    onNotify,
+  }: Pick<SessionOptions, 'onLost' | 'onNotify'>): Promise<PostgresSession> {
+    const host = await primary.find()
+    const opened = await openSession({
+      config: configOf(host),
+      clock,
+      confirm: (client) => primary.confirm(client, host),
+      onLost(error) {
+        sessions.delete(session)
+        primary.suspect()
+        onLost(error)
+      },
+      ...(onNotify && { onNotify }),
+    })
+    const session = {
+      ...opened,
+      async release() {
+        sessions.delete(session)
+        await opened.release()
+      },
+    }
+    sessions.add(session)
+    return session
+  }
+
+  function onMoved(host: DatabaseHost): void {
+    const error = new Error(`Connection terminated: the primary is ${host.place} now`)
+    onError(error)
+    pools.moveTo(host)
+    for (const session of sessions) session.breakOff(error)
+  }
+
   async function closeAll(): Promise<void> {
     await listener.stop()
     await Promise.all([...sessions].map((session) => session.release()))
-    await pool.end()
+    await primary.stop()
+    await pools.close()
   }
 
   /** A client that may be in an unknown state is destroyed instead of going back to the pool. */
   async function withClient<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
-    const client = await pool.connect()
+    const client = await connect()
     let broken = false
     try {
-      return await work(client)
+      const result = await work(client)
+      if (pools.isInDoubt(client)) throw new Error('Connection terminated: no standby has confirmed the commit')
+      return result
     } catch (error) {
       broken = isClientSpoiled(error)
+      if (isDatabaseUnavailable(error)) primary.suspect()
       throw error
     } finally {
       client.release(broken)
+    }
+  }
+
+  async function connect(): Promise<pg.PoolClient> {
+    try {
+      return await pools.connect()
+    } catch (error) {
+      primary.suspect()
+      throw error
     }
   }
 }
@@ -151,13 +189,16 @@ function beginAsTenant(tenantId: TenantId): string {
   return `BEGIN; SET LOCAL ROLE mirante_tenant; SELECT set_config('app.tenant', '${tenantId}', true)`
 }
 
+const SPOILING = new Set(['0A000', '26000', '25006'])
+
 /** Whether the client must not be used again: the connection broke or is in doubt, or its prepared statements are stale. */
 function isClientSpoiled(error: unknown): boolean {
   const severity = (error as { severity?: unknown } | null)?.severity
   if (severity === 'FATAL' || severity === 'PANIC') return true
   const state = sqlState(error)
-  // 0A000: "cached plan must not change result type", after a migration; 26000: the prepared statement is gone.
-  if (state) return state.startsWith('08') || state === '0A000' || state === '26000'
+  // 0A000: "cached plan must not change result type", after a migration; 26000: the prepared statement is gone; 25006: what
+  // answers takes no writes any more.
+  if (state) return state.startsWith('08') || SPOILING.has(state)
   return error instanceof Error && isFromDriver(error)
 }
 

@@ -8,6 +8,6 @@ export function addDraining(app: { decorate(name: symbol, value: AbortSignal): u
   app.decorate(slot, signal)
 }
 
-/** Aborted when the server has begun to close. Never, where nobody said so. */
+/** Aborted when the server takes no more connections. Never, where nobody said so. */
 export const draining = (server: Pick<FastifyInstance, 'server'>): AbortSignal =>
   (server as Drainable)[slot] ?? new AbortController().signal

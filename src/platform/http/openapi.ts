@@ -152,6 +152,7 @@ function described(schema: FastifySchema, { method, url, config }: RouteOptions)
   const description = [schema.description, isPublic ? '' : `Needs the scope \`${scope}\`.`].filter(Boolean).join('\n\n')
   const response = {
     ...(config?.download ? { 200: fileResponse } : {}),
+    ...(isPublic ? {} : { 429: tooManyResponse }),
     ...(schema.response as object | undefined),
     default: problemResponse,
   }
@@ -173,6 +174,19 @@ function tagOf(url: string): string {
 const problemResponse = {
   description: 'An error, as a problem document.',
   content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+}
+
+const tooManyResponse = {
+  ...problemResponse,
+  description: 'The tenant has asked more often than `RATE_LIMIT_PER_MINUTE` allows.',
+  headers: {
+    'Retry-After': { type: 'integer', description: 'Seconds until the next request is allowed.' },
+    'X-RateLimit-Limit': { type: 'integer', description: 'Requests a minute. On every answer, as those that follow.' },
+    'X-RateLimit-Remaining': { type: 'integer', description: 'Requests that are allowed now.' },
+    'X-RateLimit-Reset': { type: 'integer', description: 'When all are allowed again, in seconds since 1970.' },
+    'RateLimit-Policy': { type: 'string', description: 'The same as the IETF has it: `"default";q=600;w=60`.' },
+    RateLimit: { type: 'string', description: '`"default";r=599;t=1`.' },
+  },
 }
 
 const fileResponse = {

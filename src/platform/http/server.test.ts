@@ -9,7 +9,7 @@ import { errorCatalogue } from '../../kernel/errors.js'
 import { silentLogger } from '../../kernel/logger.js'
 import { openEventStream } from './live.js'
 import { type App, idParam } from './route.js'
-import { createHttpServer } from './server.js'
+import { createHttpServer, type HttpServerOptions } from './server.js'
 
 let database: TestDatabase
 let http: TestServer
@@ -195,7 +195,7 @@ describe('a failure of ours', () => {
 })
 
 describe('a server', () => {
-  const build = (module: (app: App) => void, options: { requestWithinMs?: number } = {}) =>
+  const build = (module: (app: App) => void, options: Partial<HttpServerOptions> = {}) =>
     createHttpServer({
       ...options,
       logger: silentLogger,
@@ -235,6 +235,39 @@ describe('a server', () => {
     upload.socket.end('{}')
     expect(await upload.answer).toMatch(/^HTTP\/1.1 200.*here$/s)
     await server.stop()
+  })
+
+  it('serves on while balancers learn that it leaves, and then takes nothing new', async () => {
+    const waits: { readonly ms: number; end(): void }[] = []
+    const server = build(
+      (app) => {
+        app.get('/thing', { config: { scope: 'public' } }, async () => 'here')
+        app.get('/stream', { config: { scope: 'public' } }, (request, reply) => void openEventStream(request, reply))
+      },
+      { drainWaitMs: 5_000, clock: { sleep: (ms) => new Promise((end) => waits.push({ ms, end })) } },
+    )
+    await server.start()
+    const url = server.url ?? ''
+    const ask = async (path: string) => {
+      const answer = await fetch(`${url}${path}`)
+      return [answer.status, answer.headers.get('connection')]
+    }
+    expect(await ask('/thing')).toEqual([200, 'keep-alive'])
+    const stopped = server.stop()
+    // The balancer does not know yet: its requests and streams come as before, and their connections end with them.
+    expect(waits.map(({ ms }) => ms)).toEqual([5_000])
+    expect(await ask('/thing')).toEqual([200, 'close'])
+    const stream = await fetch(`${url}/stream`)
+    const early = connect(Number(new URL(url).port), '127.0.0.1')
+    await once(early, 'connect')
+    waits[0]?.end()
+    // Streams end; whoever had connected just before is answered, and nobody else.
+    expect(await stream.text()).toContain('retry:')
+    await expect(fetch(`${url}/thing`)).rejects.toThrow()
+    early.write('GET /thing HTTP/1.1\r\nhost: x\r\n\r\n')
+    expect(await text(early)).toMatch(/^HTTP\/1.1 200.*here$/s)
+    waits[1]?.end()
+    await stopped
   })
 
   it('does not start with a route that an alias shadows', () => {

@@ -1,24 +1,28 @@
 /**
  * The HTTP server: Fastify with zod, keys, idempotency and problem documents, so that a feature's route module holds routes
  * and nothing else. Promises: a route that does not say which scope it needs does not start; every error is a problem
- * document; `stop` takes no new connections, ends streams, lets requests finish, and cuts what does not.
+ * document; `stop` goes on serving while balancers learn of it, then takes no new connections, ends streams, lets requests
+ * finish, and cuts what does not.
  */
 import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
-import type { Socket } from 'node:net'
+import { Server as NetServer, type Socket } from 'node:net'
 import { type FastifyRequest, fastify, type RouteOptions } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { type Clock, systemClock } from '../../kernel/clock.js'
 import { AppError } from '../../kernel/errors.js'
+import type { TenantId } from '../../kernel/ids.js'
 import type { Logger } from '../../kernel/logger.js'
 import type { Service } from '../../kernel/service.js'
 import { canonicalUrl } from './aliases.js'
-import { type Authenticate, addAuthentication } from './auth.js'
+import { type Authenticate, addAuthentication, authOrNull } from './auth.js'
 import { addDraining } from './draining.js'
 import { addIdempotency, type IdempotencyOptions } from './idempotency.js'
 import { parseJsonBody } from './json-body.js'
 import { bringsBody, watchBodies } from './late-bodies.js'
 import { addDocs, type WebhookOperations } from './openapi.js'
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem, toAppError } from './problem.js'
+import { addRateLimit, type RateLimitOptions } from './rate-limit.js'
 import type { App, Scope } from './route.js'
 import { serializerCompiler, validatorCompiler } from './validation.js'
 
@@ -30,18 +34,26 @@ export interface HttpServerOptions {
   readonly port: number
   readonly authenticate: Authenticate
   readonly idempotency: Omit<IdempotencyOptions, 'logger'>
+  /** @default no limit */
+  readonly rateLimit?: RateLimitOptions | undefined
   /** The routes, module by module. */
   readonly modules: readonly ((app: App) => void)[]
   /** What the OpenAPI document says of the requests that we make. @default nothing */
   readonly webhooks?: WebhookOperations
+  /** A request of this tenant that may have changed something is about to be answered. */
+  readonly onChange?: (tenantId: TenantId) => void
   /** Whether to believe X-Forwarded-*: true, or the addresses of the proxies. @default false */
   readonly trustProxy?: boolean | string[]
   /** @default 256 kB */
   readonly bodyLimitBytes?: number
   /** For a request to arrive, but for uploads, in ms. @default 30000 */
   readonly requestWithinMs?: number
-  /** How long `stop` waits for requests under way, in ms. @default 10000 */
+  /** How long `stop` serves on as before, but for asking each client to close its connection, in ms. @default 0 */
+  readonly drainWaitMs?: number
+  /** How long `stop` then waits for requests under way, in ms. @default 10000 */
   readonly stopWithinMs?: number
+  /** @default the system's */
+  readonly clock?: Pick<Clock, 'sleep'>
 }
 
 export interface RouteInfo {
@@ -66,10 +78,15 @@ const UPLOAD_WITHIN_MS = 3_600_000
 /** Longer than the minute that balancers keep idle connections: they, not we, should close them. */
 const KEEP_ALIVE_MS = 72_000
 const STOP_WITHIN_MS = 10_000
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** For the request of a connection that came just before no more were taken. */
+const LAST_REQUESTS_MS = 500
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { logger, version, host, port, authenticate, idempotency, modules, stopWithinMs = STOP_WITHIN_MS } = options
+  const { drainWaitMs = 0, clock = systemClock } = options
   const draining = new AbortController()
+  let isLeaving = false
   const declared: RouteOptions[] = []
   const app = createApp(options)
   const unused = trackUnused(app)
@@ -83,10 +100,12 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   // Hooks of every request answer by `done`: each promise costs a turn of the microtasks.
   app.addHook('onSend', (_request, reply, _payload, done) => {
     // Idle connections cannot be told apart from ones about to be used: ask each client to leave with its answer.
-    if (draining.signal.aborted) reply.header('connection', 'close')
+    if (isLeaving) reply.header('connection', 'close')
     done()
   })
   addAuthentication(app, authenticate)
+  if (options.rateLimit) addRateLimit(app, options.rateLimit)
+  if (options.onChange) tellOfChanges(app, options.onChange)
   addIdempotency(app, { ...idempotency, logger })
   addRequestLog(app, logger)
   app.setErrorHandler(errorHandler(logger))
@@ -115,7 +134,14 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   }
 
   async function stop(): Promise<void> {
+    isLeaving = true
+    const hasBalancer = drainWaitMs > 0 && url !== undefined
+    if (hasBalancer) await clock.sleep(drainWaitMs)
+    // Of the listener alone: Node's own closes the idle connections too, and a request may be on its way on one of them.
+    NetServer.prototype.close.call(app.server)
+    // Streams end now and not before, or their clients would come straight back here.
     draining.abort(new AppError('shutting_down'))
+    if (hasBalancer) await clock.sleep(LAST_REQUESTS_MS)
     for (const socket of unused) socket.destroy()
     const cut = setTimeout(() => app.server.closeAllConnections(), stopWithinMs)
     await app.close()
@@ -174,6 +200,15 @@ function createApp(options: HttpServerOptions): App {
   })
   app.addHook('onClose', async () => awaited.stop())
   return app
+}
+
+/** Before the answer leaves, so that what its receiver asks next comes after. */
+function tellOfChanges(app: App, onChange: (tenantId: TenantId) => void): void {
+  app.addHook('onSend', (request, _reply, _payload, done) => {
+    const auth = SAFE_METHODS.has(request.method) ? null : authOrNull(request)
+    if (auth) onChange(auth.tenantId)
+    done()
+  })
 }
 
 /** Connections that have not brought a request yet. Node does not count them as idle, and would wait for them. */

@@ -46,7 +46,7 @@ const DRAIN_MS = 10_000
 const SWEEP_MS = 2_500
 
 export function createJobs(options: JobsOptions): JobSystem {
-  const { db, dispatcher, policies = {}, onDead = async () => {}, drainMs = DRAIN_MS, sweepMs = SWEEP_MS } = options
+  const { db, policies = {}, onDead = async () => {}, drainMs = DRAIN_MS, sweepMs = SWEEP_MS } = options
   const handlers = new Map<JobKind, JobHandler>()
   const tasks: CronTask[] = []
   const policyOf = (kind: JobKind): JobPolicy => policies[kind] ?? defaultJobPolicy
@@ -54,8 +54,8 @@ export function createJobs(options: JobsOptions): JobSystem {
   const runner = createRunner({ ...options, settler, handlers, policyOf, drainMs, sweepMs })
 
   return {
-    enqueue: (tx, job) => enqueueAll(tx, [job]),
-    enqueueAll,
+    enqueue: (tx, job) => insertJobs(tx, [job]),
+    enqueueAll: insertJobs,
     reserve: runner.reserve,
     work(kind, handler) {
       if (handlers.has(kind)) throw new Error(`${kind} has a handler already`)
@@ -71,11 +71,5 @@ export function createJobs(options: JobsOptions): JobSystem {
     discardDead: (tenantId, jobId) => db.tenantTx(tenantId, (tx) => deleteDeadJob(tx, tenantId, jobId)),
     runner,
     scheduler: createCron({ ...options, tasks }),
-  }
-
-  async function enqueueAll(...[tx, jobs]: Parameters<Jobs['enqueueAll']>): Promise<void> {
-    if (jobs.length === 0) return
-    await insertJobs(tx, jobs)
-    await dispatcher.notifyInTx?.(tx, [...new Set(jobs.map(({ kind }) => kind))])
   }
 }

@@ -130,6 +130,7 @@ describe('a scheduled task', () => {
   it('moves with leadership without missing or doubling a tick', async () => {
     const clock = wallClock('2026-01-01T00:00:30Z')
     let leader = 'a'
+    let askedOfA = 0
     const ran: string[] = []
     for (const name of ['a', 'b']) {
       await schedule(
@@ -137,13 +138,21 @@ describe('a scheduled task', () => {
         async () => {
           ran.push(name)
         },
-        { isLeader: () => leader === name },
+        {
+          isLeader() {
+            if (name === 'a') askedOfA += 1
+            return leader === name
+          },
+        },
       )
     }
     await eventually(isKnown, 'the task is known')
     clock.set('2026-01-01T00:01:00Z')
     await eventually(isDone('2026-01-01T00:01:00Z'), 'the first tick is done')
     leader = 'nobody'
+    // What it began as the leader is over when it asks again.
+    const asked = askedOfA
+    await eventually(() => askedOfA > asked, 'the old leader knows')
     clock.set('2026-01-01T00:02:00Z')
     leader = 'b'
     await eventually(isDone('2026-01-01T00:02:00Z'), 'the second tick is done')

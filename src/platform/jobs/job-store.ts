@@ -38,6 +38,7 @@ export type ClaimKey = Pick<ClaimedJob, 'jobId' | 'token'>
 // Enqueueing
 
 export async function insertJobs(tx: Tx, jobs: readonly NewJob[]): Promise<void> {
+  if (jobs.length === 0) return
   const lanes = jobs.flatMap(({ tenantId, key }) => (key === undefined ? [] : [scoped(tenantId, key)]))
   if (lanes.length > 0) await lockLanes(tx, lanes)
   await insertJobRows(tx, jobs)

@@ -118,9 +118,10 @@ export interface Jobs {
   discardDead(tenantId: TenantId, jobId: JobId): Promise<boolean>
 }
 
-/** Carries "a job of this kind is due" to the runners. Any wake-up may be lost or doubled: a sweep and the claim cover both. */
+/**
+ * Carries "a job of this kind is due" to the runners, once the job is committed: to all of them, or to one that is free to
+ * take it. Any wake-up may be lost or doubled: a sweep and the claim cover both. After each (re)connect all kinds are told.
+ */
 export interface Dispatcher extends Service {
-  /** Tells that jobs of the kind were inserted. Called after the commit, or by NOTIFY within it. */
-  readonly notifyInTx?: (tx: Tx, kinds: readonly JobKind[]) => Promise<void>
   onWakeUp(listener: (kind: JobKind) => void): void
 }

@@ -139,7 +139,7 @@ describe('the rows of processes', () => {
     await dead.stop()
     const next = await start({ slot: 2 })
     expect(await rowOf(dead.id)).toBeDefined()
-    await store.release(fence)
+    await store.release(fence, 'stopped')
     await start({ slot: 3 })
     expect(await rowOf(dead.id)).toBeUndefined()
     expect(await rowOf(living.id)).toBeDefined()

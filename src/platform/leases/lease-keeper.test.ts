@@ -32,6 +32,22 @@ describe('taking', () => {
     expect(holder.news).toEqual(['taken one#1'])
   })
 
+  it('gives way to a hint once, and takes at the next poll whatever the hint says', async () => {
+    let claims = 0
+    const claim = async () => ++claims > 100
+    const node = await cluster.startNode({ hint: { claim, keep() {}, drop() {} } })
+    expect(node.news).toEqual([])
+    await clock.pass(terms.pollEveryMs + terms.pollJitterMs)
+    expect(node.news).toEqual(['taken one#1'])
+    expect(claims).toBe(1)
+  })
+
+  it('gives way for less than a poll', async () => {
+    const node = await cluster.startNode({ hint: { claim: async () => false, keep() {}, drop() {} } })
+    await clock.pass(terms.pollEveryMs / 4)
+    expect(node.news).toEqual(['taken one#1'])
+  })
+
   it('takes from a dead process after two polls, without waiting for the TTL', async () => {
     const dead = await cluster.startNode()
     const other = await cluster.startNode()
@@ -64,11 +80,24 @@ describe('taking', () => {
     expect(frozen.news).toEqual(['taken one#1', 'lost one#1 trust_expired'])
   })
 
+  it('tells anew of a holder that has released and taken again', async () => {
+    const holder = await cluster.startNode()
+    const other = await cluster.startNode({ mayAcquire: () => false })
+    await holder.keeper.release(one, 'balanced')
+    other.keeper.poke()
+    await clock.pass(100)
+    expect(other.news).toEqual(['remote one'])
+    holder.keeper.poke()
+    await clock.pass(2 * terms.pollEveryMs)
+    expect(holder.news).toEqual(['taken one#1', 'taken one#2'])
+    expect(other.news).toEqual(['remote one', 'remote one'])
+  })
+
   it('takes what another has released at the next poll, or at once when poked', async () => {
     const first = await cluster.startNode()
     const second = await cluster.startNode()
     first.wanted.clear()
-    await first.keeper.release(one)
+    await first.keeper.release(one, 'stopped')
     second.keeper.poke()
     await clock.pass(100)
     expect(second.news).toEqual(['remote one', 'taken one#2'])
@@ -145,7 +174,7 @@ describe('taking', () => {
     node.keeper.poke()
     await clock.pass(100)
     expect(node.news).toEqual(['taken one#1', 'unwanted one#1'])
-    await node.keeper.release(one)
+    await node.keeper.release(one, 'unwanted')
     await clock.pass(60_000)
     expect(node.news).toHaveLength(2)
   })

@@ -1,5 +1,5 @@
 /** What the lease protocol needs from storage; `lease-store.ts` is the one in PostgreSQL, the explorer has one in memory. */
-import type { Fence, Incarnation, LeaseRecord, Resource } from './lease.js'
+import type { Fence, Incarnation, LeaseRecord, ReleaseReason, Resource, TakeHow } from './lease.js'
 
 export interface TakeRequest {
   readonly resource: Resource
@@ -9,6 +9,8 @@ export interface TakeRequest {
   /** What the taker observed; the take fails if anything moved since. */
   readonly seenEpoch: bigint
   readonly seenRenewSeq: bigint
+  /** For the history. */
+  readonly how: TakeHow
 }
 
 export interface LeaseStore {
@@ -19,5 +21,5 @@ export interface LeaseStore {
   /** Renews all in one statement; resolves to the resources that are still ours. Those missing are lost. */
   renew(holder: Incarnation, fences: readonly Fence[]): Promise<Set<Resource>>
   /** Frees the lease if it is still ours, and tells the others (NOTIFY `mirante_lease`). */
-  release(fence: Fence): Promise<void>
+  release(fence: Fence, why: ReleaseReason): Promise<void>
 }

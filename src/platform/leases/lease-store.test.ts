@@ -56,6 +56,40 @@ describe('in PostgreSQL', () => {
     expect(await store.poll([fence.resource])).toMatchObject([{ holder: process.holder, holderGone: null }])
   })
 
+  it('writes the history in the statements that take and release, and names the holder', async () => {
+    const { db } = await newDatabase()
+    const store = createLeaseStore(db, { advisoryLocks: true })
+    const resource = 'r' as Resource
+    const [first, second] = [await startTestProcess(db, true), await startTestProcess(db, true)]
+    await takeNow(store, resource, first.holder)
+    const [seen] = await store.poll([resource])
+    expect(seen?.holderName).toBe('test/test/0')
+    const token = randomUUID()
+    const request = { resource, holder: second.holder, token, seenEpoch: 1n, seenRenewSeq: 1n, how: 'dead' } as const
+    await store.take(request)
+    expect(await store.take({ ...request, how: 'expired' })).toBeUndefined()
+    await store.release({ resource, epoch: 2n, token }, 'balanced')
+    await store.release({ resource, epoch: 2n, token }, 'stopped')
+    const history = await db.query(sql`
+      select epoch, holder, replica || '/' || role || '/' || slot as name, how, ended_at is not null as ended, why
+      from lease_history order by epoch`)
+    const name = 'test/test/0'
+    expect(history).toEqual([
+      { epoch: 1n, holder: first.holder, name, how: 'free', ended: true, why: 'dead' },
+      { epoch: 2n, holder: second.holder, name, how: 'dead', ended: true, why: 'balanced' },
+    ])
+  })
+
+  it('gives an epoch again that a failover of PostgreSQL has lost, though the history knows it', async () => {
+    const { db } = await newDatabase()
+    const store = createLeaseStore(db, { advisoryLocks: true })
+    const { holder } = await startTestProcess(db, true)
+    const { resource } = await takeNow(store, 'r' as Resource, holder)
+    await takeNow(store, resource, holder)
+    await db.execute(sql`update lease set epoch = 1 where resource = ${resource}`)
+    expect((await takeNow(store, resource, holder)).epoch).toBe(2n)
+  })
+
   it('tells who listens that a lease is free', async () => {
     const { db } = await newDatabase()
     const store = createLeaseStore(db, { advisoryLocks: true })
@@ -66,7 +100,7 @@ describe('in PostgreSQL', () => {
     await db.listen(LEASE_CHANNEL, hear)
     const { holder } = await startTestProcess(db, true)
     const fence = await takeNow(store, 'r' as Resource, holder)
-    await store.release(fence)
+    await store.release(fence, 'stopped')
     expect(await heard).toBe('r')
   })
 

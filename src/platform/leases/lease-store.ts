@@ -1,8 +1,8 @@
-/** The lease table: the authority on who holds what. Whoever locks several rows does so in the order of their resource. */
+/** The lease table: the authority on who holds what, and its history. Whoever locks several rows does so in the order of their resource. */
 import sql from 'sql-template-tag'
 import type { Queryable } from '../database/database.js'
 import { leasesOf } from './fence.js'
-import type { Fence, Incarnation, LeaseRecord, Resource } from './lease.js'
+import type { Fence, Incarnation, LeaseRecord, ReleaseReason, Resource } from './lease.js'
 import type { LeaseStore, TakeRequest } from './lease-store.port.js'
 
 /** NOTIFY channel; the payload is the resource that was released. */
@@ -23,7 +23,7 @@ export function createLeaseStore(db: Queryable, { advisoryLocks }: LeaseStoreOpt
     },
     take: (request) => takeLease(db, request),
     renew: (holder, fences) => renewLeases(db, holder, fences),
-    release: (fence) => releaseLease(db, fence),
+    release: (fence, why) => releaseLease(db, fence, why),
   }
 }
 
@@ -49,22 +49,37 @@ async function pollLeases(db: Queryable, resources: readonly Resource[], locks: 
       )
       select l.resource, l.holder, l.epoch, l.renew_seq as "renewSeq",
         case when ${locks} and p.incarnation_lock is not null
-          then not exists (select from alive where alive.lock = p.incarnation_lock) end as "holderGone"
+          then not exists (select from alive where alive.lock = p.incarnation_lock) end as "holderGone",
+        p.replica || '/' || p.role || '/' || p.slot as "holderName"
       from wanted join lease l using (resource) left join process p on p.incarnation = l.holder
       union all
-      select resource, holder, epoch, renew_seq, null from created`,
+      select resource, holder, epoch, renew_seq, null, null from created`,
     'lease-poll',
   )
 }
 
+/** The history may know this epoch already: a failover of PostgreSQL can lose the newest ones, which are then given again. */
 async function takeLease(db: Queryable, request: TakeRequest): Promise<bigint | undefined> {
+  const { resource, holder, token, seenEpoch, seenRenewSeq, how } = request
   const [taken] = await db.query<{ epoch: bigint }>(
     sql`
-      update lease set
-        holder = ${request.holder}, epoch = epoch + 1, token = ${request.token}, renew_seq = renew_seq + 1,
-        acquired_at = now()
-      where resource = ${request.resource} and epoch = ${request.seenEpoch} and renew_seq = ${request.seenRenewSeq}
-      returning epoch`,
+      with taken as (
+        update lease set
+          holder = ${holder}, epoch = epoch + 1, token = ${token}, renew_seq = renew_seq + 1, acquired_at = now()
+        where resource = ${resource} and epoch = ${seenEpoch} and renew_seq = ${seenRenewSeq}
+        returning resource, epoch
+      ), ended as (
+        update lease_history before set ended_at = now(), why = ${how}
+        from taken where before.resource = taken.resource and before.epoch < taken.epoch and before.ended_at is null
+      ), begun as (
+        insert into lease_history as mine (resource, epoch, holder, replica, role, slot, how)
+        select taken.resource, taken.epoch, ${holder}, p.replica, p.role, p.slot, ${how}
+        from taken left join process p on p.incarnation = ${holder}
+        on conflict (resource, epoch) do update set
+          holder = excluded.holder, replica = excluded.replica, role = excluded.role, slot = excluded.slot,
+          taken_at = now(), how = excluded.how, ended_at = null, why = null
+      )
+      select epoch from taken`,
     'lease-take',
   )
   return taken?.epoch
@@ -82,13 +97,16 @@ async function renewLeases(db: Queryable, holder: Incarnation, fences: readonly 
   return new Set(renewed.map(({ resource }) => resource))
 }
 
-async function releaseLease(db: Queryable, { resource, epoch, token }: Fence): Promise<void> {
+async function releaseLease(db: Queryable, { resource, epoch, token }: Fence, why: ReleaseReason): Promise<void> {
   await db.query(
     sql`
       with freed as (
         update lease set holder = null, token = null, renew_seq = renew_seq + 1
         where resource = ${resource} and epoch = ${epoch} and token = ${token}
         returning resource
+      ), ended as (
+        update lease_history h set ended_at = now(), why = ${why}
+        from freed where h.resource = freed.resource and h.epoch = ${epoch} and h.ended_at is null
       )
       select pg_notify(${LEASE_CHANNEL}, resource) from freed`,
     'lease-release',

@@ -4,13 +4,14 @@ import type { Logger } from '../../kernel/logger.js'
 import { type SetAlarm, within } from './alarm.js'
 import {
   doubt,
+  howToTake,
   type Incarnation,
   type LeaseRecord,
   type LeaseTerms,
-  mayTake,
   type Observation,
   observe,
   type Resource,
+  type TakeHow,
 } from './lease.js'
 import type { LeaseStore } from './lease-store.port.js'
 
@@ -25,9 +26,14 @@ export interface LeaseWatchOptions {
   readonly onRemote: (record: LeaseRecord) => void
 }
 
+/** A lease that may be taken now. */
+export interface Takeable extends LeaseRecord {
+  readonly how: TakeHow
+}
+
 export interface LeaseWatch {
   /** Polls these resources and resolves to what may be taken now. */
-  look(resources: readonly Resource[]): Promise<LeaseRecord[]>
+  look(resources: readonly Resource[]): Promise<Takeable[]>
   /** Forgets all other resources. */
   keepOnly(resources: ReadonlySet<Resource>): void
   /** This process holds it now: whoever held it before is no longer of interest. */
@@ -49,12 +55,15 @@ export function createLeaseWatch(options: LeaseWatchOptions): LeaseWatch {
       const sentAt = clock.mono()
       const records = await within(setAlarm, terms.pollTimeoutMs, store.poll(resources))
       const answeredAt = clock.mono()
-      return records.filter((record) => {
+      return records.flatMap((record) => {
         const observation = observe(observations.get(record.resource), record, answeredAt)
         observations.set(record.resource, observation)
-        if (mayTake(observation, { self, mono: sentAt, terms })) return true
+        const how = howToTake(observation, { self, mono: sentAt, terms })
+        // Whoever holds it next is told of anew, though it be the same.
+        if (how) remotes.delete(record.resource)
+        if (how) return [{ ...record, how }]
         if (!record.holderGone) reportRemote(record)
-        return false
+        return []
       })
     },
     keepOnly(resources) {
@@ -78,7 +87,10 @@ export function createLeaseWatch(options: LeaseWatchOptions): LeaseWatch {
   function reportRemote(record: LeaseRecord): void {
     if (!record.holder || remotes.get(record.resource) === record.holder) return
     remotes.set(record.resource, record.holder)
-    logger.info('LEASE', 'healthy (remote)', { resource: record.resource, holder: record.holder })
+    logger.info('LEASE', 'healthy (remote)', {
+      resource: record.resource,
+      holder: record.holderName ?? record.holder,
+    })
     onRemote(record)
   }
 }

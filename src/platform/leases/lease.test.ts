@@ -2,13 +2,14 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   doubt,
+  howToTake,
   type Incarnation,
   type LeaseRecord,
   leaseTerms,
-  mayTake,
   type Observation,
   observe,
   type Resource,
+  type TakeHow,
 } from './lease.js'
 
 const terms = leaseTerms(45_000)
@@ -16,15 +17,23 @@ const self = 'me' as Incarnation
 const other = 'other' as Incarnation
 
 function record(overrides: Partial<LeaseRecord> = {}): LeaseRecord {
-  return { resource: 'r' as Resource, holder: other, epoch: 3n, renewSeq: 7n, holderGone: false, ...overrides }
+  const held = {
+    resource: 'r' as Resource,
+    holder: other,
+    epoch: 3n,
+    renewSeq: 7n,
+    holderName: null,
+    holderGone: false,
+  }
+  return { ...held, ...overrides }
 }
 
-/** Folds polls (each at its own ms) and says whether the last one allows a take. */
-function judge(polls: readonly (readonly [mono: number, record: LeaseRecord])[]): boolean {
+/** Folds polls (each at its own ms) and says how the last one allows a take; 'not': it does not. */
+function judge(polls: readonly (readonly [mono: number, record: LeaseRecord])[]): TakeHow | 'not' {
   let observation: Observation | undefined
   for (const [mono, seen] of polls) observation = observe(observation, seen, mono)
   const last = polls.at(-1)
-  return observation !== undefined && last !== undefined && mayTake(observation, { self, mono: last[0], terms })
+  return (observation && last && howToTake(observation, { self, mono: last[0], terms })) ?? 'not'
 }
 
 describe('leaseTerms', () => {
@@ -48,44 +57,45 @@ describe('leaseTerms', () => {
   })
 })
 
-describe('mayTake', () => {
+describe('howToTake', () => {
   it('takes what is free, and what is its own', () => {
-    expect(judge([[0, record({ holder: null, holderGone: null })]])).toBe(true)
-    expect(judge([[0, record({ holder: self })]])).toBe(true)
+    expect(judge([[0, record({ holder: null, holderGone: null })]])).toBe('released')
+    expect(judge([[0, record({ holder: null, holderGone: null, epoch: 0n })]])).toBe('free')
+    expect(judge([[0, record({ holder: self })]])).toBe('own')
   })
 
   it('leaves a holder alone until its record has not changed for the TTL', () => {
-    expect(judge([[0, record()]])).toBe(false)
+    expect(judge([[0, record()]])).toBe('not')
     expect(
       judge([
         [0, record()],
         [44_999, record()],
       ]),
-    ).toBe(false)
+    ).toBe('not')
     expect(
       judge([
         [0, record()],
         [45_000, record()],
       ]),
-    ).toBe(true)
+    ).toBe('expired')
     expect(
       judge([
         [0, record()],
         [44_000, record({ renewSeq: 8n })],
         [60_000, record({ renewSeq: 8n })],
       ]),
-    ).toBe(false)
+    ).toBe('not')
   })
 
   it('takes from a dead holder at the second poll in a row that found its lock free', () => {
     const gone = record({ holderGone: true })
-    expect(judge([[0, gone]])).toBe(false)
+    expect(judge([[0, gone]])).toBe('not')
     expect(
       judge([
         [0, gone],
         [5_000, gone],
       ]),
-    ).toBe(true)
+    ).toBe('dead')
   })
 
   it('does not count two polls that are too close, such as after a NOTIFY', () => {
@@ -95,7 +105,7 @@ describe('mayTake', () => {
         [0, gone],
         [50, gone],
       ]),
-    ).toBe(false)
+    ).toBe('not')
   })
 
   it('starts counting anew when the lock was held again, or the holder has renewed, in between', () => {
@@ -106,19 +116,19 @@ describe('mayTake', () => {
         [5_000, record()],
         [10_000, gone],
       ]),
-    ).toBe(false)
+    ).toBe('not')
     expect(
       judge([
         [0, gone],
         [5_000, record({ holderGone: true, renewSeq: 8n })],
       ]),
-    ).toBe(false)
+    ).toBe('not')
   })
 
   it('starts counting anew after a poll that failed, as in a restart of PostgreSQL', () => {
     const gone = record({ holderGone: true })
     const seen = doubt(observe(undefined, gone, 0))
-    expect(mayTake(observe(seen, gone, 5_000), { self, mono: 5_000, terms })).toBe(false)
+    expect(howToTake(observe(seen, gone, 5_000), { self, mono: 5_000, terms })).toBeUndefined()
     expect(seen.unchangedSince).toBe(0)
   })
 
@@ -131,7 +141,7 @@ describe('mayTake', () => {
           mono += gapMs
           return [mono, record({ renewSeq: BigInt(index) })] as const
         })
-        expect(judge(polls)).toBe(false)
+        expect(judge(polls)).toBe('not')
       }),
     )
   })

@@ -54,6 +54,32 @@ export type LossReason =
   /** The holder gave it back. */
   | 'released'
 
+/** How a lease could be taken: what the history tells of a take-over. */
+export type TakeHow =
+  /** Nobody had ever held it. */
+  | 'free'
+  /** The holder before had given it back. */
+  | 'released'
+  /** This process held it itself, and had lost or forfeited it. */
+  | 'own'
+  /** The holder's advisory lock was free: it is dead. */
+  | 'dead'
+  /** Unchanged for the TTL: the holder is frozen, cut off, or dead without a lock that could tell. */
+  | 'expired'
+
+/** Why a holder gave a lease back in peace. */
+export type ReleaseReason =
+  /** Its process stops. */
+  | 'stopped'
+  /** Nobody wants the resource held: the number was disabled or deleted. */
+  | 'unwanted'
+  /** Handed over, so that gateways hold about as many. */
+  | 'balanced'
+  /** Handed over, because an operator drains the replica. */
+  | 'drained'
+  /** Handed over, because an operator moved this one. */
+  | 'moved'
+
 /** What a lease's signal is aborted with. */
 export class LeaseLostError extends Error {
   readonly resource: Resource
@@ -115,6 +141,8 @@ export interface LeaseRecord {
   readonly holder: Incarnation | null
   readonly epoch: bigint
   readonly renewSeq: bigint
+  /** Replica, role and slot of the holder, for people; null when there is none or it is not known any more. */
+  readonly holderName: string | null
   /**
    * Whether the holder's advisory lock was free at this poll. Null when that says nothing: no holder, or a holder that has
    * no lock (transaction pooler) or is not known.
@@ -153,11 +181,14 @@ export interface Taker {
   readonly terms: LeaseTerms
 }
 
-/** Whether this process, which does not hold the lease, may try to take it now. Pure. */
-export function mayTake({ record, unchangedSince, goneSince }: Observation, { self, mono, terms }: Taker): boolean {
-  if (record.holder === null) return true
+/** How this process, which does not hold the lease, may try to take it now; undefined: it may not. Pure. */
+export function howToTake(
+  { record, unchangedSince, goneSince }: Observation,
+  { self, mono, terms }: Taker,
+): TakeHow | undefined {
+  if (record.holder === null) return record.epoch === 0n ? 'free' : 'released'
   // An own lease that was given up, or a take whose answer was lost. The new epoch fences what is left of the old one.
-  if (record.holder === self) return true
-  if (goneSince !== null && mono - goneSince >= terms.goneMs) return true
-  return mono - unchangedSince >= terms.ttlMs
+  if (record.holder === self) return 'own'
+  if (goneSince !== null && mono - goneSince >= terms.goneMs) return 'dead'
+  return mono - unchangedSince >= terms.ttlMs ? 'expired' : undefined
 }

@@ -17,6 +17,16 @@ export interface MediaStorage {
   exists(key: string): Promise<boolean>
   /** Resolves whether or not there was something. */
   remove(key: string): Promise<void>
+  /** A URL by which anybody may download the file, as an attachment, for so long. Only of storages that others can reach. */
+  readonly link?: (link: StorageLink) => Promise<string>
+}
+
+export interface StorageLink {
+  readonly key: string
+  /** As what the file is saved. */
+  readonly filename: string
+  readonly mimeType: string
+  readonly expiresInSeconds: number
 }
 
 export interface StoredFile {

@@ -27,7 +27,7 @@ const plainFields: ReadonlySet<string> = new Set(
   [
     'process pid replica role roles slot version incarnation holder host port url',
     'resource subject epoch position kind type event channel name file directory variable migration tag',
-    'status code reason error stack how from ailment task detail adopted signal attempt attempts failures fate level',
+    'status code reason error stack how why from ailment task detail adopted signal attempt attempts failures fate level',
     'count waiting leases instances sessions messages jobs rows bytes limit heapUsed rss until at',
     'traceId method route path dropped',
   ].flatMap((names) => names.split(' ')),

@@ -3,6 +3,7 @@ import { createDataKeys, kekOf } from '../../../features/tenants/data-keys.js'
 import { AppError } from '../../../kernel/errors.js'
 import { errorText } from '../../../kernel/logger.js'
 import { isDatabaseUnavailable } from '../../../platform/database/database.js'
+import { databaseHosts } from '../../../platform/database/database-url.js'
 import { embeddedUrl } from '../../../platform/database/embedded-cluster.js'
 import { type DatabaseFacts, inspectDatabase } from '../../../platform/database/inspect.js'
 import { codeVersion } from '../../../platform/database/migrate.js'
@@ -27,7 +28,7 @@ export async function checkDatabase(config: Partial<OperatorConfig>, key: Buffer
     return [
       ok('database', `${placeOf(url)} answers in ${facts.roundTripMs} ms`),
       judgeVersion(facts),
-      judgeSchema(facts.schemaVersion, await codeVersion()),
+      judgeSchema(facts, await codeVersion()),
       ...(key && facts.schemaVersion > 0 ? [await checkKeyFits(url, key)] : []),
       judgeClock(facts),
       judgeConnections(facts, config.gateways ?? 1),
@@ -39,8 +40,8 @@ export async function checkDatabase(config: Partial<OperatorConfig>, key: Buffer
 
 /** Neither user nor password. */
 function placeOf(url: string): string {
-  const { host, pathname } = new URL(url)
-  return `${host}${pathname}`
+  const hosts = databaseHosts(url)
+  return `${hosts.map(({ place }) => place).join()}${new URL(hosts[0].url).pathname}`
 }
 
 function judgeFailure(error: unknown, place: string): Finding {
@@ -73,7 +74,10 @@ export function judgeVersion({ version, versionNumber, readOnly }: DatabaseFacts
   return ok('database-version', `PostgreSQL ${version}`)
 }
 
-export function judgeSchema(have: number, want: number): Finding {
+export function judgeSchema(
+  { schemaVersion: have, oldestWorkingCode }: Pick<DatabaseFacts, 'schemaVersion' | 'oldestWorkingCode'>,
+  want: number,
+): Finding {
   if (have === want) return ok('migrations', `the schema is at version ${have}, as it should be`)
   if (have === 0) return ok('migrations', 'the database is empty; the first start fills it')
   if (have < want) {
@@ -81,6 +85,7 @@ export function judgeSchema(have: number, want: number): Finding {
     return warning('migrations', found, 'Run mirante migrate, or restart mirante serve, which does so by itself.')
   }
   const found = `the schema is at version ${have}, and this Mirante knows ${want}`
+  if (oldestWorkingCode <= want) return warning('migrations', found, 'They work together. Finish the update.')
   return problem('migrations', found, 'The database belongs to a newer Mirante: start that one.')
 }
 

@@ -2,7 +2,14 @@ import { expect, it } from 'vitest'
 import type { DatabaseFacts } from '../../../platform/database/inspect.js'
 import { judgeClock, judgeConnections, judgeSchema, judgeVersion } from './database.js'
 import { judgeDirectory, judgeDisk, judgeNode } from './machine.js'
-import { type CheckedDelivery, type CheckedEndpoint, judgeCluster, judgeEndpoint, judgeInstance } from './running.js'
+import {
+  type CheckedDelivery,
+  type CheckedEndpoint,
+  judgeCluster,
+  judgeDependencies,
+  judgeEndpoint,
+  judgeInstance,
+} from './running.js'
 
 it.each([
   ['20.20.1', 'problem'],
@@ -38,7 +45,7 @@ it('a data directory is for its owner alone', () => {
 
 const facts: DatabaseFacts = {
   ...{ version: '18.1', versionNumber: 180_001, readOnly: false, connectionLimit: 97, foreignConnections: 0 },
-  ...{ replicas: 1, clockAheadMs: 0, roundTripMs: 2, schemaVersion: 3 },
+  ...{ replicas: 1, clockAheadMs: 0, roundTripMs: 2, schemaVersion: 3, oldestWorkingCode: 3 },
 }
 
 it('a database is new enough and takes writes, or is a problem', () => {
@@ -48,13 +55,17 @@ it('a database is new enough and takes writes, or is a problem', () => {
 })
 
 it.each([
-  [3, 3, 'ok'],
-  [0, 3, 'ok'],
-  [2, 3, 'warning'],
-  [4, 3, 'problem'],
-] as const)('schema %d for a Mirante of %d is a matter of %s', (have, want, level) => {
-  expect(judgeSchema(have, want).level).toBe(level)
-})
+  [3, 3, 3, 'ok'],
+  [0, 0, 3, 'ok'],
+  [2, 2, 3, 'warning'],
+  [4, 3, 3, 'warning'],
+  [4, 4, 3, 'problem'],
+] as const)(
+  'schema %d, for code of %d or newer, and a Mirante of %d are a matter of %s',
+  (have, oldest, want, level) => {
+    expect(judgeSchema({ schemaVersion: have, oldestWorkingCode: oldest }, want).level).toBe(level)
+  },
+)
 
 it.each([
   [0, 5, 'ok'],
@@ -135,15 +146,35 @@ it('an endpoint that Mirante disabled is a problem, one that its owner disabled 
   expect(JSON.stringify(gone)).not.toContain('hush')
 })
 
-it('tells of processes that are gone and of versions side by side', () => {
-  const one = { incarnation: 'a', replica: 'r', role: 'web', slot: 0, version: '1.0.0', startedAt: since, alive: true }
-  expect(judgeCluster({ processes: [one], leases: [] })).toMatchObject([{ level: 'ok' }])
-  const others = [
-    { ...one, version: '1.1.0' },
-    { ...one, alive: false, role: 'gateway' },
-  ]
-  expect(judgeCluster({ processes: [one, ...others], leases: [] })).toMatchObject([
+it('tells of processes that are gone and of what is wrong with the cluster', () => {
+  const one = {
+    ...{ incarnation: 'a', replica: 'r', role: 'web', slot: 0, version: '1.0.0', startedAt: since, alive: true },
+    ...{ drained: false, report: null },
+  }
+  const sound = { schemaVersion: 12, problems: [], dependencies: [], leases: [] }
+  expect(judgeCluster({ ...sound, processes: [one] })).toMatchObject([{ level: 'ok' }])
+  const others = [{ ...one, alive: false, role: 'gateway' }]
+  const problems = [{ code: 'versions_differ', found: 'Two versions.', action: 'Finish the update.' }]
+  expect(judgeCluster({ ...sound, problems, processes: [one, ...others] })).toMatchObject([
     { level: 'warning', found: expect.stringContaining('r/gateway/0') },
-    { level: 'warning', found: 'versions 1.0.0 and 1.1.0 run side by side' },
+    { level: 'warning', found: 'Two versions.', action: 'Finish the update.' },
+  ])
+})
+
+it('tells of what the server depends on, every problem with its action', () => {
+  const up = { name: 'postgres', status: 'up', meanwhile: null, latencyMs: 2, version: '18.1', problems: [] } as const
+  const evicting = { code: 'evicting_policy', found: 'It evicts.', action: 'Set noeviction.' }
+  const limping = {
+    ...up,
+    name: 'redis',
+    status: 'degraded',
+    meanwhile: 'Hints get lost.',
+    problems: [evicting],
+  } as const
+  const down = { ...up, name: 'rabbitmq', status: 'down', latencyMs: null, version: null, problems: [] } as const
+  expect(judgeDependencies([up, limping, down])).toMatchObject([
+    { check: 'postgres', level: 'ok' },
+    { check: 'redis', level: 'warning', found: 'It evicts. Hints get lost.', action: 'Set noeviction.' },
+    { check: 'rabbitmq', level: 'problem', action: expect.any(String) },
   ])
 })

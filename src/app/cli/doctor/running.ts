@@ -1,4 +1,5 @@
 /** What the running server tells to whoever has a key: numbers, processes, dead letters, webhook endpoints. */
+import type { DependencyReport } from '../../../kernel/dependency.js'
 import { type ApiClient, ApiError } from '../api-client.js'
 import { type Cluster, readCluster } from '../cluster.js'
 import { inWords } from '../terminal.js'
@@ -12,7 +13,7 @@ const MAX_ENDPOINTS = 100
 export async function checkRunning(client: ApiClient): Promise<Finding[]> {
   const findings: Finding[] = []
   const cluster = await readCluster(client).catch(() => undefined)
-  if (cluster) findings.push(...judgeCluster(cluster))
+  if (cluster) findings.push(...judgeCluster(cluster), ...judgeDependencies(cluster.dependencies))
   for (const look of [checkInstances, checkDeadLetters, checkEndpoints]) {
     try {
       findings.push(...(await look(client, cluster)))
@@ -38,7 +39,7 @@ function judgeRefusal(error: ApiError): Finding {
 }
 
 /** Pure, like those below. */
-export function judgeCluster({ processes }: Cluster): Finding[] {
+export function judgeCluster({ processes, problems }: Cluster): Finding[] {
   const gone = processes.filter(({ alive }) => alive === false)
   const versions = new Set(processes.filter(({ alive }) => alive !== false).map(({ version }) => version))
   const count = `${processes.length - gone.length} processes`
@@ -49,11 +50,19 @@ export function judgeCluster({ processes }: Cluster): Finding[] {
       warning('cluster', `${names} is gone and still held something`, 'Look again in a minute: mirante cluster'),
     )
   }
-  if (versions.size > 1) {
-    const found = `versions ${[...versions].join(' and ')} run side by side`
-    findings.push(warning('cluster', found, 'Finish the update: restart the older ones.'))
-  }
+  findings.push(...problems.map(({ found, action }) => warning('cluster', found, action)))
   return findings.length > 0 ? findings : [ok('cluster', `${count} of version ${[...versions].join()}`)]
+}
+
+/** As the server itself finds them. */
+export function judgeDependencies(dependencies: readonly DependencyReport[]): Finding[] {
+  return dependencies.flatMap(({ name, status, problems, version, latencyMs, meanwhile }) => {
+    const known = version === null ? name : `${name} ${version}`
+    if (problems.length === 0 && status === 'up') return [ok(name, `${known} answers the server in ${latencyMs} ms`)]
+    if (problems.length === 0) return [problem(name, `${known} is ${status}`, 'Look at its log.')]
+    const judge = status === 'down' ? problem : warning
+    return problems.map(({ found, action }) => judge(name, `${found} ${meanwhile ?? ''}`.trim(), action))
+  })
 }
 
 export interface CheckedInstance {

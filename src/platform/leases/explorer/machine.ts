@@ -2,6 +2,7 @@
 import { silentLogger } from '../../../kernel/logger.js'
 import type { Random } from '../../../kernel/random.js'
 import type { Incarnation, Lease, LeaseTerms, Resource } from '../lease.js'
+import type { LeaseHint } from '../lease-hint.js'
 import { createLeaseKeeper, type LeaseKeeper } from '../lease-keeper.js'
 import { type Conditions, createModelProcess, type ModelProcess } from './model-process.js'
 import { createModelSession, type ModelSession, type Mutant } from './model-session.js'
@@ -19,6 +20,8 @@ export interface Surroundings {
   readonly resources: readonly Resource[]
   /** False: behind a transaction pooler, where nobody holds an advisory lock. */
   readonly advisoryLocks: boolean
+  /** Whether there is a hint. It says what it likes: nothing may depend on it. */
+  readonly hinted: boolean
   readonly mutant: Mutant | undefined
   readonly trace: ((line: string) => void) | undefined
 }
@@ -95,7 +98,7 @@ export function createMachine(name: string, surroundings: Surroundings): Machine
 }
 
 function createLife(process: ModelProcess, surroundings: Surroundings): Life {
-  const { random, terms, storage, wire, resources, mutant, trace } = surroundings
+  const { random, terms, storage, wire, resources, hinted, mutant, trace } = surroundings
   const sessions = new Map<Resource, ModelSession>()
   let tokenCount = 0
   const keeper = createLeaseKeeper({
@@ -107,6 +110,7 @@ function createLife(process: ModelProcess, surroundings: Surroundings): Life {
     random,
     logger: silentLogger,
     wanted: async () => resources,
+    ...(hinted && { hint: lyingHint(random) }),
     newToken: () => `${process.holder}/${++tokenCount}`,
     onAcquired: beginSession,
     onLost(lease, reason) {
@@ -134,3 +138,5 @@ function createLife(process: ModelProcess, surroundings: Surroundings): Life {
     sessions.set(lease.resource, session)
   }
 }
+
+const lyingHint = (random: Random): LeaseHint => ({ claim: async () => random() < 0.5, keep() {}, drop() {} })

@@ -68,7 +68,14 @@ export function createMemoryLeases(): MemoryLeases {
   function read(resource: Resource): LeaseRecord {
     const { holder, epoch, renewSeq } = rowOf(resource)
     const lock = holder === null ? undefined : locks.get(holder)
-    return { resource, holder, epoch, renewSeq, holderGone: lock === undefined ? null : lock === 'free' }
+    return {
+      resource,
+      holder,
+      epoch,
+      renewSeq,
+      holderName: holder,
+      holderGone: lock === undefined ? null : lock === 'free',
+    }
   }
 
   function rowOf(resource: Resource): Row {

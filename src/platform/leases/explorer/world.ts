@@ -71,6 +71,7 @@ export function createWorld({ seed, terms = explorerTerms, mutant, trace }: Worl
     wire,
     resources,
     advisoryLocks: random() < 0.8,
+    hinted: random() < 0.5,
     mutant,
     trace: log,
   }

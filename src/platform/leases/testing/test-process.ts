@@ -45,7 +45,7 @@ export async function takeNow(store: LeaseStore, resource: Resource, holder: Inc
   const [record] = await store.poll([resource])
   const { epoch: seenEpoch, renewSeq: seenRenewSeq } = record ?? { epoch: 0n, renewSeq: 0n }
   const token = randomUUID()
-  const epoch = await store.take({ resource, holder, token, seenEpoch, seenRenewSeq })
+  const epoch = await store.take({ resource, holder, token, seenEpoch, seenRenewSeq, how: 'free' })
   if (epoch === undefined) throw new Error(`${resource} could not be taken`)
   return { resource, epoch, token }
 }

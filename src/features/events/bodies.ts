@@ -1,8 +1,8 @@
-/** The bodies of webhooks: made once from the event's view, then frozen, so that every try sends the same bytes. */
+/** The bodies of events as they leave: made once from the view, then frozen, so that every try, anywhere, sends the same bytes. */
 import type { EventId, TenantId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
-import { type EventKey, findEvents, freezeBodies, type StoredEvent } from '../events/event-store.js'
-import { bodyOf, type ShowEvents } from '../events/event-view.js'
+import { type EventKey, findEvents, freezeBodies, type StoredEvent } from './event-store.js'
+import { bodyOf, type ShowEvents } from './event-view.js'
 
 export interface Body extends EventKey {
   readonly body: string
