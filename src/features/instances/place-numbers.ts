@@ -51,6 +51,8 @@ export interface Placement {
   kept(resource: Resource): void
   /** Something may have changed in a moment: look again soon. */
   readonly isBusy: boolean
+  /** Whether another replica has room now. Rejects as the database does. */
+  hasTakers(): Promise<boolean>
 }
 
 /** A report is older than this when its process is frozen: sooner than its leases expire. */
@@ -123,6 +125,10 @@ export function createPlacement(options: PlacementOptions): Placement {
     kept: (resource) => void leaving.delete(resource),
     get isBusy() {
       return left.size + leaving.size + offered.size > 0
+    },
+    async hasTakers() {
+      const present = await findGateways(db, freshMs(terms))
+      return present.some((other) => other.replica !== replica && other.takes && other.held < other.capacity)
     },
   }
 

@@ -1,5 +1,6 @@
 /** What gateways know of each other, and what operators have said of who should hold what. */
 import sql from 'sql-template-tag'
+import type { InstanceId } from '../../kernel/ids.js'
 import type { Queryable } from '../../platform/database/database.js'
 import { heldLocks } from '../../platform/database/held-locks.js'
 import type { Incarnation, Resource } from '../../platform/leases/lease.js'
@@ -49,4 +50,20 @@ export function findMoves(db: Queryable): Promise<MoveOrder[]> {
       where m.asked_at > now() - interval '2 minutes'`,
     'find_moves',
   )
+}
+
+/** Those of the instances that another process holds and that are not on their way to be connected any more. */
+export async function findUpElsewhere(
+  db: Queryable,
+  self: Incarnation,
+  instanceIds: readonly InstanceId[],
+): Promise<InstanceId[]> {
+  const rows = await db.query<{ id: InstanceId }>(
+    sql`
+      select i.id from instance i join lease l on l.resource = 'instance:' || i.id
+      where i.id = any(${instanceIds}::uuid[]) and l.holder <> ${self}
+        and i.connection_status not in ('INITIALIZING', 'LOADING', 'RECONNECTING')`,
+    'find_up_elsewhere',
+  )
+  return rows.map(({ id }) => id)
 }

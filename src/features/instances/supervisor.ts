@@ -22,6 +22,7 @@ import type { LeaseKeeper, LeaseKeeperOptions } from '../../platform/leases/leas
 import type { LeaseStore } from '../../platform/leases/lease-store.port.js'
 import { record } from '../events/record.js'
 import { createLastSeen } from './last-seen.js'
+import { leaveInTurns } from './leave-in-turns.js'
 import { createPlacement } from './place-numbers.js'
 import type { Closing } from './reconnect-state.js'
 import { createSession, type Session, type SessionEnd } from './session.js'
@@ -58,6 +59,8 @@ export interface Supervisor extends Service {
 const DEFAULT_REHYDRATION: Rehydration = { concurrency: 8, staggerMs: 0, jitterMs: 250 }
 const BEGIN_PATIENCE_MS = 20_000
 const DEFAULT_DRAIN_MS = 15_000
+/** The part of the drain in which numbers leave in turns. */
+const TURNS_SHARE = 0.6
 const FOLLOW_UP_MS = 400
 /** After the drain the leases are taken away; what still runs then only cuts its sockets. */
 const CUT_MS = 2_000
@@ -136,9 +139,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   async function stop(): Promise<void> {
     stopping.abort()
-    for (const end of unlisten.splice(0)) await end().catch(() => {})
     await ticking
-    for (const session of sessions.values()) session.drain()
+    await leaveInTurns({
+      ...{ db, clock, self: leases.holder, sessions: [...sessions.values()] },
+      hasTakers: placement.hasTakers,
+      withinMs: drainMs * TURNS_SHARE,
+    })
+    // One that began meanwhile was told to end then.
+    for (const end of unlisten.splice(0)) await end().catch(() => {})
     await within(clock, drainMs, Promise.all(running)).catch(() => {
       logger.warn('SESSION', 'sessions did not end in time; cutting them', { sessions: running.size })
     })
