@@ -3,7 +3,7 @@
  * One is frozen for longer than the lease's life and thawed: its numbers send again within TTL + 15 s, and it writes nothing.
  * All three are restarted in peace, one after another: no number is silent for more than 3 s. Throughout nothing is lost,
  * doubled or reordered, no login is lost, no QR needed. Times are judged in the full run only.
- * `tsx test/chaos/g5-failover.ts [--reduced] [--seed N] [--numbers N] [--phase kill|freeze|rolling …]`; exit 1 on failure.
+ * `tsx test/chaos/g5-failover.ts [--reduced] [--seed N] [--numbers N] [--rate N] [--phase kill|freeze|rolling …]`; exit 1 on failure.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -19,16 +19,18 @@ const { values } = parseArgs({
     reduced: { type: 'boolean', default: false },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     numbers: { type: 'string' },
+    rate: { type: 'string' },
     phase: { type: 'string', multiple: true, default: ['kill', 'freeze', 'rolling'] },
   },
 })
 const seed = Number(values.seed)
 const size = values.reduced
-  ? { numbers: 20, ttlMs: 9_000, frozenMs: 12_000, calmMs: 2_000 }
-  : { numbers: 100, ttlMs: 45_000, frozenMs: 60_000, calmMs: 8_000 }
+  ? { numbers: 20, rate: 1, ttlMs: 9_000, frozenMs: 12_000, calmMs: 2_000 }
+  : { numbers: 100, rate: 0.4, ttlMs: 45_000, frozenMs: 60_000, calmMs: 8_000 }
 const count = Number(values.numbers ?? size.numbers)
-const PER_NUMBER_PER_SECOND = 1
-const PERIOD_MS = 1_000 / PER_NUMBER_PER_SECOND
+/** Messages a second of each number. */
+const rate = Number(values.rate ?? size.rate)
+const PERIOD_MS = 1_000 / rate
 const PROMISED_MS = { kill: 15_000, freeze: size.ttlMs + 15_000, rolling: 3_000 }
 /** Bounds against hanging. */
 const BACK_WITHIN_MS = size.ttlMs + 90_000
@@ -36,7 +38,9 @@ const SETTLED_WITHIN_MS = 240_000
 
 type Phase = keyof typeof PROMISED_MS
 
-console.log(`G5 failover, seed ${seed}, ${values.reduced ? 'reduced' : 'full'}: ${count} numbers, TTL ${size.ttlMs} ms`)
+console.log(
+  `G5 failover, seed ${seed}, ${values.reduced ? 'reduced' : 'full'}: ${count} numbers, ${rate} messages a second each, TTL ${size.ttlMs} ms`,
+)
 const failures = await run()
 for (const failure of failures) console.log(`  FAILED: ${failure}`)
 console.log(failures.length === 0 ? 'G5 holds' : 'G5 does not hold')
@@ -48,7 +52,7 @@ async function run(): Promise<string[]> {
     const numbers = await pairMany(replicas, count)
     console.log(`  ${count} numbers are connected: ${await sharesOf(replicas)}`)
     const judge = await createJudge(replicas, numbers)
-    const load = startLoad(replicas, numbers, { perNumberPerSecond: PER_NUMBER_PER_SECOND })
+    const load = startLoad(replicas, numbers, { perNumberPerSecond: rate })
     await sleep(size.calmMs)
     const late: string[] = []
     const phases: Readonly<Record<Phase, () => Promise<string[]>>> = {

@@ -12,6 +12,7 @@ import {
 import type { InstanceId } from '../../kernel/ids.js'
 import { instanceResource } from '../../platform/leases/lease.js'
 import { createLeaseKeeper, type LeaseKeeper, type LeaseKeeperOptions } from '../../platform/leases/lease-keeper.js'
+import { createFakeWhatsapp } from '../../platform/whatsapp/fake/fake-whatsapp.js'
 import { readQr } from './read-qr.js'
 import type { SessionTimes } from './session-deps.js'
 
@@ -88,6 +89,26 @@ describe('a new instance', () => {
     await untilStatus(world.db, id, 'LOADING')
     await delay(1_200)
     expect(first.isClosed).toBe(false)
+  })
+})
+
+describe('a gateway without a number of its own', () => {
+  it('loads the library of its provider as soon as there is a number, and once', async () => {
+    let loads = 0
+    const provider = {
+      ...createFakeWhatsapp().provider,
+      async warmUp() {
+        loads += 1
+      },
+    }
+    const gateway = await world.start({ capacity: 0, provider, leaseTtlMs: 4_500 })
+    await delay(300)
+    expect(loads).toBe(0)
+    await world.create(gateway)
+    await expect.poll(() => loads).toBe(1)
+    await gateway.change.create(world.tenantId, { name: 'another', provider: 'baileys', enabled: true })
+    await delay(300)
+    expect(loads).toBe(1)
   })
 })
 

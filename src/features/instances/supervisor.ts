@@ -58,9 +58,9 @@ export interface Supervisor extends Service {
 
 const DEFAULT_REHYDRATION: Rehydration = { concurrency: 8, staggerMs: 0, jitterMs: 250 }
 const BEGIN_PATIENCE_MS = 20_000
-const DEFAULT_DRAIN_MS = 15_000
+const DEFAULT_DRAIN_MS = 18_000
 /** The part of the drain in which numbers leave in turns. */
-const TURNS_SHARE = 0.6
+const TURNS_SHARE = 2 / 3
 const FOLLOW_UP_MS = 400
 /** After the drain the leases are taken away; what still runs then only cuts its sockets. */
 const CUT_MS = 2_000
@@ -88,6 +88,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     ...{ db, self: leases.holder, terms: leases.terms, replica, capacity, siblings, clock },
   })
   let isFollowingUp = false
+  let isWarm = false
   const stopping = new AbortController()
   /** Found at start and not begun yet, here or elsewhere. */
   let rehydrating: Set<Resource> | undefined
@@ -102,6 +103,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     async wanted() {
       const resources = await findWantedResources(db)
       rehydrating ??= new Set(resources)
+      if (resources.length > 0) warmUp()
       await placement.look(resources)
       if (!stopping.signal.aborted) handOver()
       return resources
@@ -139,6 +141,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   async function stop(): Promise<void> {
     stopping.abort()
+    const until = clock.mono() + drainMs
     await ticking
     await leaveInTurns({
       ...{ db, clock, self: leases.holder, sessions: [...sessions.values()] },
@@ -147,7 +150,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     })
     // One that began meanwhile was told to end then.
     for (const end of unlisten.splice(0)) await end().catch(() => {})
-    await within(clock, drainMs, Promise.all(running)).catch(() => {
+    await within(clock, until - clock.mono(), Promise.all(running)).catch(() => {
       logger.warn('SESSION', 'sessions did not end in time; cutting them', { sessions: running.size })
     })
     await keeper.stop()
@@ -156,6 +159,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   function count() {
     return { held: sessions.size, open: [...sessions.values()].filter(({ isOpen }) => isOpen).length }
+  }
+
+  /** A number that comes from another gateway should not be silent while this one reads and compiles its provider's library. */
+  function warmUp(): void {
+    if (isWarm) return
+    isWarm = true
+    for (const provider of options.providers.values()) {
+      provider.warmUp?.().catch((error: unknown) => {
+        logger.warn('SESSION', 'a provider could not be loaded ahead', { error: errorText(error) })
+      })
+    }
   }
 
   // Beginning and ending sessions

@@ -4,13 +4,15 @@
  *   builder does not look at all). Without that, a false server certificate, a false pairing and a false prekey bundle
  *   would all be accepted.
  * - libsignal's console lines, which hold private keys, are swallowed (fault S3).
+ * - All of its sockets share one AsyncLocalStorage (see shared-async-storage.ts).
  * - A message that is tried on the wrong session does not spoil it (see unspoiled-sessions.ts).
  *
- * All of it is idempotent, and the module system keeps the one instance: there is no state here.
+ * All of it is idempotent, and the module system keeps the one instance.
  */
 import { createRequire } from 'node:module'
 import type { UserFacingSocketConfig } from 'baileys'
 import { quietLibsignal } from './quiet-libsignal.js'
+import { shareAsyncStorage } from './shared-async-storage.js'
 import { keepSessionsUnspoiled } from './unspoiled-sessions.js'
 import { verifySignature } from './xeddsa.js'
 
@@ -21,14 +23,19 @@ interface LibsignalCurve {
   verifySignature(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array, isInit?: boolean): boolean
 }
 
+/** Its proof takes as much time as the rest of a login, so it is made once. */
+let isProven = false
+
 /** Rejects when the library is not the one we know how to make safe: better no connection than an unverified one. */
 export async function loadBaileys(): Promise<BaileysLibrary> {
   quietLibsignal()
   mendLibsignal()
+  shareAsyncStorage()
   const baileys = await import('baileys')
   // Another module of this process may have loaded Baileys before us and with it a copy of the lax function.
   baileys.Curve.verify = (publicKey, message, signature) => verifySignature(publicKey, message, signature)
-  assertVerifies(baileys)
+  if (!isProven) assertVerifies(baileys)
+  isProven = true
   return baileys
 }
 
