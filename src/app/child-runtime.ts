@@ -13,7 +13,7 @@ import { startFailure } from './start-failure.js'
  * After the wait for balancers. Longer than this a stop is broken, and the process ends without it. Less than the supervisor's
  * own patience.
  */
-const STOP_LIMIT_MS = 22_000
+const STOP_LIMIT_MS = 23_000
 
 export function runChild(run: RunRoles): void {
   guardProcess()

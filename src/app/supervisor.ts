@@ -45,7 +45,7 @@ export interface Supervisor {
 }
 
 /** After the wait for balancers. Sends under way get 10 s of it; what is left of the 25 s belongs to PostgreSQL. */
-const STOP_GRACE_MS = 23_000
+const STOP_GRACE_MS = 24_000
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { config, plans, logger, clock, onFinal } = options

@@ -26,7 +26,7 @@ const { values } = parseArgs({
 const seed = Number(values.seed)
 const size = values.reduced
   ? { numbers: 20, rate: 1, ttlMs: 9_000, frozenMs: 12_000, calmMs: 2_000 }
-  : { numbers: 100, rate: 0.4, ttlMs: 45_000, frozenMs: 60_000, calmMs: 8_000 }
+  : { numbers: 100, rate: 0.3, ttlMs: 45_000, frozenMs: 60_000, calmMs: 8_000 }
 const count = Number(values.numbers ?? size.numbers)
 /** Messages a second of each number. */
 const rate = Number(values.rate ?? size.rate)

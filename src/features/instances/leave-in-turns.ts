@@ -25,8 +25,8 @@ export interface LeaveInTurnsOptions {
 /** How many are between two holders: at first, at least, at most. */
 const AT_ONCE = { first: 4, least: 2, most: 32 }
 /** When as many as are moving were up elsewhere sooner than this, one more goes; after one that took longer than that, one fewer. In ms. */
-const QUICK_MS = 1_000
-const SLOW_MS = 1_600
+const QUICK_MS = 500
+const SLOW_MS = 1_000
 /** A number that is not up elsewhere after this no longer keeps others waiting. */
 const TURN_MS = 2_500
 const LOOK_EVERY_MS = 50

@@ -58,9 +58,9 @@ export interface Supervisor extends Service {
 
 const DEFAULT_REHYDRATION: Rehydration = { concurrency: 8, staggerMs: 0, jitterMs: 250 }
 const BEGIN_PATIENCE_MS = 20_000
-const DEFAULT_DRAIN_MS = 18_000
-/** The part of the drain in which numbers leave in turns. */
-const TURNS_SHARE = 2 / 3
+const DEFAULT_DRAIN_MS = 15_000
+/** Those that left in the last turn have at least so long to end in peace, of a drain of 15 s. */
+const LAST_TURN_SHARE = 1 / 3
 const FOLLOW_UP_MS = 400
 /** After the drain the leases are taken away; what still runs then only cuts its sockets. */
 const CUT_MS = 2_000
@@ -146,11 +146,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     await leaveInTurns({
       ...{ db, clock, self: leases.holder, sessions: [...sessions.values()] },
       hasTakers: placement.hasTakers,
-      withinMs: drainMs * TURNS_SHARE,
+      withinMs: drainMs,
     })
     // One that began meanwhile was told to end then.
     for (const end of unlisten.splice(0)) await end().catch(() => {})
-    await within(clock, until - clock.mono(), Promise.all(running)).catch(() => {
+    await within(clock, Math.max(until - clock.mono(), drainMs * LAST_TURN_SHARE), Promise.all(running)).catch(() => {
       logger.warn('SESSION', 'sessions did not end in time; cutting them', { sessions: running.size })
     })
     await keeper.stop()

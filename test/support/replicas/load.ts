@@ -41,9 +41,10 @@ export function startLoad(replicas: Replicas, numbers: readonly PairedNumber[], 
     api: (method, path, request) => replicas.api(method, path, { ...request, timeoutMs: ANSWER_TIMEOUT_MS }),
   }
   const running = Promise.all(
-    numbers.flatMap((number) =>
+    numbers.flatMap((number, place) =>
       number.chats.flatMap((chat, index) => {
-        const share = index / number.chats.length
+        // Evenly over the period: all numbers at once would be a storm each time, and silence between.
+        const share = (index + place / numbers.length) / number.chats.length
         const every = (rate: number) => (number.chats.length * 1_000) / rate
         return [
           repeat({ everyMs: every(perNumberPerSecond), share }, (n) => send(number, chat, n)),
