@@ -20,7 +20,10 @@ export async function beginSink(db: Queryable): Promise<void> {
     on conflict do nothing`)
 }
 
-/** Tenants with events to publish that are not forgotten yet, at most so many; of these tenants, or of all. */
+/**
+ * Tenants with events to publish that are not forgotten yet, at most so many; of these tenants, or of all. Drawn by lot: in any
+ * fixed order, the busy ones could keep the last ones waiting for ever.
+ */
 export async function findBehind(
   db: Queryable,
   { tenants, limit }: { readonly tenants: readonly TenantId[] | 'all'; readonly limit: number },
@@ -30,7 +33,7 @@ export async function findBehind(
     select c.tenant_id as "tenantId", greatest(s.seq, c.forgotten_seq)::bigint as after
     from event_counter c left join event_sink_cursor s using (tenant_id)
     where c.last_seq > greatest(s.seq, c.forgotten_seq) ${among}
-    limit ${limit}`)
+    order by random() limit ${limit}`)
 }
 
 /** Throws FencedError. */

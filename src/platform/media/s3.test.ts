@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import type { LookupFunction } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -85,13 +85,17 @@ describeWithS3('media in a bucket', () => {
 
   it('uploads that a dead process left are removed, those of a living one are not', async () => {
     bucket = await createTestBucket(server)
-    await bucket.client.ask({ method: 'POST', key: 'tenant/abandoned', query: { uploads: '' } })
+    const ours = `${randomUUID()}/${randomUUID()}`
+    for (const key of ['another/abandoned', ours]) {
+      await bucket.client.ask({ method: 'POST', key, query: { uploads: '' } })
+    }
     await createS3Storage({ clock: systemClock, client: bucket.client }).put('tenant/a', one(Buffer.from('x')))
     const tomorrow = { now: () => Date.now() + 25 * 3_600_000 }
-    expect(await bucket.list()).toContain('media/tenant/abandoned')
+    expect(await bucket.list()).toContain(`media/${ours}`)
     await createS3Storage({ clock: tomorrow, client: bucket.client }).put('tenant/b', one(Buffer.from('x')))
-    const isGone = async () => !(await bucket.list()).includes('media/tenant/abandoned')
+    const isGone = async () => !(await bucket.list()).includes(`media/${ours}`)
     await eventually(isGone, 'the abandoned upload is removed')
+    expect(await bucket.list()).toContain('media/another/abandoned')
   })
 
   it('more large files than may be put at once wait for each other, and small ones for none', async () => {

@@ -213,11 +213,21 @@ export function createS3Storage({
       const [key, uploadId] = [elementOf(upload, 'Key'), elementOf(upload, 'UploadId')]
       const begun = Date.parse(elementOf(upload, 'Initiated') ?? '')
       const own = client.ownKey(key ?? '')
-      if (own === undefined || uploadId === undefined || !(begun < clock.now() - ABANDONED_AFTER_MS)) continue
+      // Without a prefix the bucket may be shared: what does not look like ours is not touched.
+      if (
+        own === undefined ||
+        !OUR_KEY.test(own) ||
+        uploadId === undefined ||
+        !(begun < clock.now() - ABANDONED_AFTER_MS)
+      )
+        continue
       await abort(own, uploadId)
     }
   }
 }
+
+/** Tenant and file, as UUIDs. */
+const OUR_KEY = /^[0-9a-f-]{36}\/[0-9a-f-]{36}$/
 
 const bodyOf = (bytes: Uint8Array) => ({ body: bytes, bodySha256: createHash('sha256').update(bytes).digest('hex') })
 
