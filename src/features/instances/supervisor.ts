@@ -143,12 +143,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     stopping.abort()
     const until = clock.mono() + drainMs
     await ticking
-    await leaveInTurns({
+    const inTurns = leaveInTurns({
       ...{ db, clock, self: leases.holder, sessions: [...sessions.values()] },
       hasTakers: placement.hasTakers,
       withinMs: drainMs,
     })
-    // One that began meanwhile was told to end then.
+    // It asks the database, which may not answer.
+    await within(clock, drainMs, inTurns).catch(() => {})
+    for (const session of sessions.values()) session.drain()
     for (const end of unlisten.splice(0)) await end().catch(() => {})
     await within(clock, Math.max(until - clock.mono(), drainMs * LAST_TURN_SHARE), Promise.all(running)).catch(() => {
       logger.warn('SESSION', 'sessions did not end in time; cutting them', { sessions: running.size })
