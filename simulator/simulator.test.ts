@@ -181,6 +181,24 @@ describe('a stock Baileys client', () => {
     second.close()
   })
 
+  it('is not heard any more once it was replaced, whatever was on its way', async () => {
+    const { simulator, client } = linked
+    // It does not hear of its end either, like a process that was frozen, and goes on asking.
+    client.socket.ws.removeAllListeners('message')
+    let asked = 0
+    const asking = setInterval(() => {
+      const attrs = { id: `late-${asked++}`, to: 's.whatsapp.net', type: 'get', xmlns: 'blocklist' }
+      client.socket.sendNode({ tag: 'iq', attrs }).catch(() => clearInterval(asking))
+    }, 1)
+    const second = connectBareClient(simulator, { state: client.state })
+    await second.waitForOpen()
+    await eventually(() => client.socket.ws.isClosed)
+    clearInterval(asking)
+    expect(asked).toBeGreaterThan(10)
+    expect(simulator.unknown).toEqual([])
+    second.close()
+  })
+
   it('is told that the phone removed it, and refused from then on', async () => {
     const { simulator, client, account } = linked
     const closed = client.waitForClose()

@@ -66,6 +66,8 @@ export function createConnection(options: ConnectionOptions): Connection {
   let noise: NoiseResponder | null = null
   let transport: Transport | null = null
   let muted = false
+  /** The last stanza was said. What still comes is not read, as by a server that has hung up. */
+  let ended = false
   let closed = false
   let decoding: Promise<unknown> = Promise.resolve()
 
@@ -105,6 +107,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     sendGarbage: (bytes) => outbox.push(() => write(encodeFrame(bytes))),
     sendPlain: (bytes) => outbox.push(() => writeSealed(bytes)),
     close(afterMs = CLOSE_GRACE_MS) {
+      ended = true
       const timer = setTimeout(() => socket.close(), options.latencyMs + afterMs)
       timer.unref()
     },
@@ -132,7 +135,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     }
   }
   const onStanza = (node: BinaryNode) => {
-    if (muted || closed) return
+    if (muted || ended || closed) return
     const answered = isAnswer(node) ? waiting.get(node.attrs.id ?? '') : undefined
     if (answered) waiting.delete(node.attrs.id ?? '')
     handlers.onNode(connection, node)
