@@ -8,6 +8,7 @@
 import sql, { type Sql } from 'sql-template-tag'
 import type { JobId, TenantId } from '../../kernel/ids.js'
 import type { Queryable, Tx } from '../database/database.js'
+import { heldLocks } from '../database/held-locks.js'
 import type { DeadLetter, Job, JobKind, NewJob } from './jobs.js'
 
 /** NOTIFY channel; the payload is the kind. */
@@ -232,9 +233,7 @@ export async function findStaleClaims(
 ): Promise<StaleClaim[]> {
   return db.query<StaleClaim>(sql`
     with alive as materialized (
-      select (classid::bigint << 32) | objid::bigint as lock from pg_locks
-      where ${advisoryLocks} and locktype = 'advisory' and objsubid = 1 and granted
-        and database = (select oid from pg_database where datname = current_database())
+      select lock from (${heldLocks}) as held where ${advisoryLocks}
     ), gone as materialized (
       select w.worker from (select distinct worker from job where state = 'running') w
       left join process p on p.incarnation = w.worker

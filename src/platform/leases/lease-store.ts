@@ -1,6 +1,7 @@
 /** The lease table: the authority on who holds what, and its history. Whoever locks several rows does so in the order of their resource. */
 import sql from 'sql-template-tag'
 import type { Queryable } from '../database/database.js'
+import { heldLocks } from '../database/held-locks.js'
 import { leasesOf } from './fence.js'
 import type { Fence, Incarnation, LeaseRecord, ReleaseReason, Resource } from './lease.js'
 import type { LeaseStore, TakeRequest } from './lease-store.port.js'
@@ -27,10 +28,7 @@ export function createLeaseStore(db: Queryable, { advisoryLocks }: LeaseStoreOpt
   }
 }
 
-/**
- * A holder is gone when nobody has its advisory lock. Looked up in pg_locks: trying to take the lock would make this process
- * look like the holder for a moment, to others who poll at the same time.
- */
+/** A holder is gone when nobody has its advisory lock. */
 async function pollLeases(db: Queryable, resources: readonly Resource[], locks: boolean): Promise<LeaseRecord[]> {
   return db.query<LeaseRecord>(
     sql`
@@ -43,9 +41,7 @@ async function pollLeases(db: Queryable, resources: readonly Resource[], locks: 
         on conflict (resource) do nothing
         returning resource, holder, epoch, renew_seq
       ), alive as materialized (
-        select (classid::bigint << 32) | objid::bigint as lock from pg_locks
-        where ${locks} and locktype = 'advisory' and objsubid = 1 and granted
-          and database = (select oid from pg_database where datname = current_database())
+        select lock from (${heldLocks}) as held where ${locks}
       )
       select l.resource, l.holder, l.epoch, l.renew_seq as "renewSeq",
         case when ${locks} and p.incarnation_lock is not null

@@ -1,6 +1,7 @@
 /** The process table: who is running, and the advisory locks that prove it. */
 import sql from 'sql-template-tag'
 import type { Queryable } from '../database/database.js'
+import { heldLocks } from '../database/held-locks.js'
 import type { Incarnation } from './lease.js'
 
 export interface ProcessRow {
@@ -50,10 +51,5 @@ export async function deleteGoneProcesses(db: Queryable, self: ProcessRow): Prom
       and not exists (select from lease l where l.holder = p.incarnation)
       and case when p.incarnation_lock is null
         then p.replica = ${self.replica} and p.role = ${self.role} and p.slot = ${self.slot}
-        else not exists (
-          select from pg_locks
-          where locktype = 'advisory' and objsubid = 1 and granted
-            and database = (select oid from pg_database where datname = current_database())
-            and (classid::bigint << 32) | objid::bigint = p.incarnation_lock
-        ) end`)
+        else not exists (select from (${heldLocks}) as held where held.lock = p.incarnation_lock) end`)
 }
