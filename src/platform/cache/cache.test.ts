@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWithDebian } from '../../../test/support/describe-with-debian.js'
 import { connectRedis } from '../../../test/support/servers/connect-redis.js'
-import { type RedisServer, startRedis, startRedisCluster } from '../../../test/support/servers/redis.js'
+import { type RedisServer, startRedisCluster } from '../../../test/support/servers/redis.js'
+import { useRedis } from '../../../test/support/servers/use-redis.js'
 import { systemClock } from '../../kernel/clock.js'
 import { createIdGenerator } from '../../kernel/ids.js'
 import type { Redis } from '../redis/redis.js'
@@ -27,13 +28,9 @@ describe('in memory', () => {
 describeWithDebian(['redis-server'], 'in Redis', () => {
   let server: RedisServer
   let redis: Redis
-  beforeAll(async () => {
-    server = await startRedis()
-    redis = await connectRedis(server.url)
-  })
-  afterAll(async () => {
-    await redis.stop()
-    await server.stop()
+  useRedis((made) => {
+    server = made.server
+    redis = made.redis
   })
 
   cacheContract(() => createRedisCache({ redis }))

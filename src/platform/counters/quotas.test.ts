@@ -10,6 +10,7 @@ import {
   startRedisCluster,
   startRedisWithSentinels,
 } from '../../../test/support/servers/redis.js'
+import { useRedis } from '../../../test/support/servers/use-redis.js'
 import { createIdGenerator, type TenantId } from '../../kernel/ids.js'
 import type { Redis } from '../redis/redis.js'
 import { createPostgresQuotas } from './postgres-quotas.js'
@@ -90,13 +91,9 @@ async function neverTooMany(redis: Redis, fault: () => Promise<void>): Promise<v
 describeWithDebian(['redis-server'], 'in Redis', () => {
   let server: RedisServer
   let redis: Redis
-  beforeAll(async () => {
-    server = await startRedis()
-    redis = await connectRedis(server.url)
-  })
-  afterAll(async () => {
-    await redis.stop()
-    await server.stop()
+  useRedis((made) => {
+    server = made.server
+    redis = made.redis
   })
 
   quotasContract({
